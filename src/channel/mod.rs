@@ -1,0 +1,5 @@
+//! Channels.
+/// Makes a channel.
+pub fn channel() {}
+/// Makes an unbounded channel.
+pub fn unbounded() {}

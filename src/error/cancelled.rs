@@ -1,0 +1,3 @@
+/// Stub.
+#[derive(Debug, Clone)]
+pub struct Cancelled;

@@ -1,0 +1,3 @@
+//! Errors.
+mod cancelled;
+pub use cancelled::Cancelled;

@@ -1,0 +1,12 @@
+//! Structured concurrency for Rust, on any executor.
+#![deny(unsafe_code)]
+#![allow(dead_code, unused_imports)]
+
+mod task;
+
+pub mod channel;
+mod error;
+pub mod sync;
+
+pub use channel::{channel, unbounded};
+pub use error::*;
