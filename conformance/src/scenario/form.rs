@@ -35,11 +35,7 @@ impl Form {
     /// The form of an error.
     #[must_use]
     pub fn of(error: &Error) -> Self {
-        if error.is_group() {
-            Self::group(error.errors().iter().map(Self::of))
-        } else {
-            Self::Leaf(leaf_name(error))
-        }
+        if error.is_group() { Self::group(error.errors().iter().map(Self::of)) } else { Self::Leaf(leaf_name(error)) }
     }
 
     /// The form of a result: `ok`, or that of the error.
@@ -219,13 +215,7 @@ mod tests {
 
     #[test]
     fn group_merges_cancelled_and_sorts_by_json_text() {
-        let group = Form::group([
-            form(r#"["E1"]"#),
-            leaf("Cancelled"),
-            leaf("E2"),
-            leaf("Cancelled"),
-            leaf("E1"),
-        ]);
+        let group = Form::group([form(r#"["E1"]"#), leaf("Cancelled"), leaf("E2"), leaf("Cancelled"), leaf("E1")]);
         assert_eq!(group.to_string(), r#"["Cancelled","E1","E2",["E1"]]"#);
     }
 

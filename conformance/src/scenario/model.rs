@@ -231,20 +231,33 @@ pub struct Handler {
 #[expect(missing_docs, reason = "the operations and their fields are those of section 4")]
 pub enum Stmt {
     // Observation
-    Log { label: String },
+    Log {
+        label: String,
+    },
     Time {},
     EffectiveDeadline {},
-    ScopeStatus { name: String },
+    ScopeStatus {
+        name: String,
+    },
     // Time and checkpoints
-    Sleep { ticks: u64 },
-    SleepUntil { at: i64 },
+    Sleep {
+        ticks: u64,
+    },
+    SleepUntil {
+        at: i64,
+    },
     SleepForever {},
     Checkpoint {},
     CheckpointIfCancelled {},
     ShieldedCheckpoint {},
     // Control flow and errors
-    Raise { error: String },
-    Repeat { n: u64, body: Block },
+    Raise {
+        error: String,
+    },
+    Repeat {
+        n: u64,
+        body: Block,
+    },
     Try {
         body: Block,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -253,9 +266,20 @@ pub enum Stmt {
         finally: Block,
     },
     // Nurseries and tasks
-    Nursery { name: String, body: Block },
-    Spawn { nursery: String, task: Arc<str>, body: Block },
-    Start { nursery: String, task: Arc<str>, body: Block },
+    Nursery {
+        name: String,
+        body: Block,
+    },
+    Spawn {
+        nursery: String,
+        task: Arc<str>,
+        body: Block,
+    },
+    Start {
+        nursery: String,
+        task: Arc<str>,
+        body: Block,
+    },
     Started {
         #[serde(default)]
         value: serde_json::Value,
@@ -290,19 +314,46 @@ pub enum Stmt {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         shield: bool,
     },
-    Enter { name: String, body: Block },
-    Cancel { name: String },
-    SetDeadline { name: String, deadline: Deadline },
-    SetShield { name: String, shield: bool },
+    Enter {
+        name: String,
+        body: Block,
+    },
+    Cancel {
+        name: String,
+    },
+    SetDeadline {
+        name: String,
+        deadline: Deadline,
+    },
+    SetShield {
+        name: String,
+        shield: bool,
+    },
     // Events
-    EventSet { event: String },
-    EventWait { event: String },
-    EventIsSet { event: String },
+    EventSet {
+        event: String,
+    },
+    EventWait {
+        event: String,
+    },
+    EventIsSet {
+        event: String,
+    },
     // Memory channels
-    Send { tx: String, value: i64 },
-    SendNowait { tx: String, value: i64 },
-    Recv { rx: String },
-    RecvNowait { rx: String },
+    Send {
+        tx: String,
+        value: i64,
+    },
+    SendNowait {
+        tx: String,
+        value: i64,
+    },
+    Recv {
+        rx: String,
+    },
+    RecvNowait {
+        rx: String,
+    },
     RecvAll {
         rx: String,
         #[serde(default)]
@@ -313,24 +364,51 @@ pub enum Stmt {
         #[serde(rename = "as")]
         name: String,
     },
-    Close { handle: String },
+    Close {
+        handle: String,
+    },
     // Locks, semaphores, conditions, capacity limiters
-    LockAcquire { lock: String },
-    LockAcquireNowait { lock: String },
-    LockRelease { lock: String },
-    WithLock { lock: String, body: Block },
-    SemAcquire { sem: String },
-    SemAcquireNowait { sem: String },
-    SemRelease { sem: String },
-    WithSem { sem: String, body: Block },
-    WithCond { cond: String, body: Block },
-    CondWait { cond: String },
+    LockAcquire {
+        lock: String,
+    },
+    LockAcquireNowait {
+        lock: String,
+    },
+    LockRelease {
+        lock: String,
+    },
+    WithLock {
+        lock: String,
+        body: Block,
+    },
+    SemAcquire {
+        sem: String,
+    },
+    SemAcquireNowait {
+        sem: String,
+    },
+    SemRelease {
+        sem: String,
+    },
+    WithSem {
+        sem: String,
+        body: Block,
+    },
+    WithCond {
+        cond: String,
+        body: Block,
+    },
+    CondWait {
+        cond: String,
+    },
     CondNotify {
         cond: String,
         #[serde(default = "one")]
         n: usize,
     },
-    CondNotifyAll { cond: String },
+    CondNotifyAll {
+        cond: String,
+    },
     LimAcquire {
         limiter: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -346,9 +424,17 @@ pub enum Stmt {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         borrower: Option<String>,
     },
-    WithLim { limiter: String, body: Block },
-    LimSetTotal { limiter: String, total: Amount },
-    LimStats { limiter: String },
+    WithLim {
+        limiter: String,
+        body: Block,
+    },
+    LimSetTotal {
+        limiter: String,
+        total: Amount,
+    },
+    LimStats {
+        limiter: String,
+    },
 }
 
 fn one() -> usize {

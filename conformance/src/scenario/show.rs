@@ -142,7 +142,8 @@ finally:
     #[test]
     fn rows_that_differ_are_marked() {
         let expected: Trace =
-            serde_json::from_str(r#"{"outcome":"ok","end":1,"tasks":{"main":[[0,"log","a"],[1,"done","ok"]]}}"#).unwrap();
+            serde_json::from_str(r#"{"outcome":"ok","end":1,"tasks":{"main":[[0,"log","a"],[1,"done","ok"]]}}"#)
+                .unwrap();
         let mut got = expected.clone();
         got.tasks.get_mut("main").unwrap().pop();
         let text = side_by_side(&expected, &got);

@@ -184,7 +184,8 @@ mod tests {
 
     #[test]
     fn first_differing_event_is_shown_with_context() {
-        let expected = trace(r#"{"outcome":"ok","end":3,"tasks":{"main":[[0,"log","a"],[2,"sleep"],[3,"done","ok"]]}}"#);
+        let expected =
+            trace(r#"{"outcome":"ok","end":3,"tasks":{"main":[[0,"log","a"],[2,"sleep"],[3,"done","ok"]]}}"#);
         let got = trace(r#"{"outcome":"ok","end":3,"tasks":{"main":[[0,"log","a"],[3,"sleep"],[3,"done","ok"]]}}"#);
         let differences = expected.compare(&got);
         assert_eq!(differences.len(), 1);

@@ -2,8 +2,8 @@
 //!
 //! Handles are shared behind `Arc`: several tasks may block on the very same handle, and it is closed by `close` only.
 
-use super::tasks::{Reach, Task};
 use super::run_block;
+use super::tasks::{Reach, Task};
 use super::world::Handle;
 use crate::scenario::form::Raised;
 use crate::scenario::model::Block;
@@ -60,9 +60,7 @@ pub(super) async fn recv_all<'a, 'p: 'a>(
 pub(super) fn clone(task: &Task<'_>, handle: &str, name: &str) -> Result<()> {
     let new = match task.world.handles.expect(handle)? {
         Handle::Sender(sender) if !sender.is_closed() => Handle::Sender(Arc::new(Sender::clone(&sender))),
-        Handle::Receiver(receiver) if !receiver.is_closed() => {
-            Handle::Receiver(Arc::new(Receiver::clone(&receiver)))
-        }
+        Handle::Receiver(receiver) if !receiver.is_closed() => Handle::Receiver(Arc::new(Receiver::clone(&receiver))),
         _ => return Err(Raised::named("ClosedResource")),
     };
     task.world.handles.bind(name, new);

@@ -1,7 +1,7 @@
 //! Observation, time, checkpoints, and the flow of control and errors.
 
-use super::tasks::{Reach, Task};
 use super::run_block;
+use super::tasks::{Reach, Task};
 use crate::scenario::form::{Form, Raised, leaf_name};
 use crate::scenario::model::{Block, Handler};
 use serde_json::Value;

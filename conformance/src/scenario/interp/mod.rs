@@ -8,8 +8,8 @@
 //! `'p` is the program and the [`World`] it runs in, `'a` the code around the statement. How a child gets at its
 //! program is the one thing in which the two modes of [`Children`] differ; see [`tasks`].
 
-mod control;
 mod channels;
+mod control;
 mod scopes;
 mod sync;
 mod tasks;
@@ -38,11 +38,7 @@ pub enum Children {
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Runs the statements in order, until one fails.
-fn run_block<'a, 'p: 'a>(
-    task: &'a Task<'p>,
-    reach: &'a Reach<'p, 'a>,
-    block: &'p [Stmt],
-) -> BoxFuture<'a, Result<()>> {
+fn run_block<'a, 'p: 'a>(task: &'a Task<'p>, reach: &'a Reach<'p, 'a>, block: &'p [Stmt]) -> BoxFuture<'a, Result<()>> {
     Box::pin(async move {
         for stmt in block {
             run_stmt(task, reach, stmt).await?;
@@ -74,9 +70,7 @@ async fn run_stmt<'a, 'p: 'a>(task: &'a Task<'p>, reach: &'a Reach<'p, 'a>, stmt
         S::Started { value } => tasks::started(task, value),
 
         S::ScopeStatus { name } => scopes::status(task, name),
-        S::Scope { name, deadline, shield, body } => {
-            scopes::scope(task, reach, name, *deadline, *shield, body).await
-        }
+        S::Scope { name, deadline, shield, body } => scopes::scope(task, reach, name, *deadline, *shield, body).await,
         S::MoveOnAfter { name, ticks, shield, body } => {
             scopes::move_on_after(task, reach, name, *ticks, *shield, body).await
         }

@@ -1,7 +1,7 @@
 //! Cancel scopes.
 
-use super::tasks::{Reach, Task};
 use super::run_block;
+use super::tasks::{Reach, Task};
 use crate::scenario::form::Raised;
 use crate::scenario::model::{Block, Deadline};
 use std::time::Duration;

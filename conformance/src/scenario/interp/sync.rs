@@ -3,9 +3,9 @@
 //! `lock` is the task-owned [`trine::sync::Lock`], the only one that breaks when its owner ends. A condition's lock is a
 //! `Mutex`, whose guard the task keeps; who has no guard may not wait or notify.
 
+use super::run_block;
 use super::tasks::{Reach, Task};
 use super::world::tokens;
-use super::run_block;
 use crate::scenario::form::Raised;
 use crate::scenario::model::{Amount, Block};
 use std::collections::HashMap;

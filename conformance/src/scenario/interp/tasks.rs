@@ -36,13 +36,7 @@ pub(super) struct Task<'p> {
 
 impl<'p> Task<'p> {
     fn new(world: &'p Arc<World>, name: &'p str, status: Option<TaskStatus<Value>>) -> Self {
-        Self {
-            world,
-            name,
-            number: world.next_task(),
-            status: Mutex::new(status),
-            guards: Mutex::new(HashMap::new()),
-        }
+        Self { world, name, number: world.next_task(), status: Mutex::new(status), guards: Mutex::new(HashMap::new()) }
     }
 
     pub(super) fn record<const N: usize>(&self, kind: &str, arguments: [Value; N]) {
@@ -95,13 +89,9 @@ impl<'p> Child<'p> {
     }
 
     /// The same child, but owning what it needs.
-    fn run_owned(
-        self,
-    ) -> impl FnOnce(Option<TaskStatus<Value>>) -> BoxFuture<'static, Result<()>> + Send + 'static {
+    fn run_owned(self) -> impl FnOnce(Option<TaskStatus<Value>>) -> BoxFuture<'static, Result<()>> + Send + 'static {
         let (world, name, body) = (self.world.clone(), self.name.clone(), self.body.clone());
-        move |status| {
-            Box::pin(async move { Child { world: &world, name: &name, body: &body }.run(None, status).await })
-        }
+        move |status| Box::pin(async move { Child { world: &world, name: &name, body: &body }.run(None, status).await })
     }
 }
 
