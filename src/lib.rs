@@ -9,4 +9,7 @@ mod error;
 pub mod sync;
 
 pub use channel::{channel, unbounded};
-pub use error::*;
+pub use error::{
+    Cancelled, Closed, Error, JoinError, Reason, ReasonKind, Result, ResultExt, RunFinished,
+    StartError, TaskError, TooSlow, WouldBlock, is_cancelled,
+};

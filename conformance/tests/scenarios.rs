@@ -1,0 +1,75 @@
+//! Trine does what real Trio did: the hand-written scenarios, and one in ten of the generated ones.
+//!
+//! The binary replays them all: `trine-conformance scenarios data/*.jsonl --children both --shuffle 1..20`.
+
+use std::path::Path;
+use trine::backend::Backend;
+use trine::testing::Order;
+use trine_conformance::scenario::model::{Kind, Line};
+use trine_conformance::scenario::{Children, Options, Verdict, judge};
+
+const ORDERS: [Order; 3] = [Order::Fifo, Order::Lifo, Order::Shuffle(1)];
+
+fn load(file: &str) -> Vec<Line> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(file);
+    let text = std::fs::read_to_string(path).expect("the data is part of the package");
+    Line::parse_all(&text).expect("every line is a scenario")
+}
+
+fn configurations(backend: &Backend) -> impl Iterator<Item = Options> {
+    ORDERS.into_iter().flat_map(move |order| {
+        [Children::Borrowed, Children::Static].map(|children| Options { backend: backend.clone(), order, children })
+    })
+}
+
+/// What is wrong with these lines under every order and mode, as text.
+fn failures<'a>(lines: impl IntoIterator<Item = &'a Line>) -> String {
+    let backend = trine::backend::native();
+    let mut text = String::new();
+    for line in lines {
+        for options in configurations(&backend) {
+            match judge(line, &options) {
+                Verdict::Passed | Verdict::Skipped(..) => {}
+                Verdict::Failed(differences) => {
+                    text += &format!("{} ({options})\n", line.id);
+                    differences.iter().for_each(|difference| text += &format!("  {difference}\n"));
+                }
+                other => text += &format!("{} ({options})\n  {other:?}\n", line.id),
+            }
+        }
+    }
+    text
+}
+
+fn assert_no_failures<'a>(lines: impl IntoIterator<Item = &'a Line>) {
+    let failures = failures(lines);
+    assert!(failures.is_empty(), "\n{failures}");
+}
+
+#[test]
+fn every_hand_written_rule_holds() {
+    assert_no_failures(&load("handwritten.jsonl"));
+}
+
+#[test]
+fn a_tenth_of_the_generated_programs_do_as_in_trio() {
+    assert_no_failures(load("golden.jsonl").iter().step_by(10));
+}
+
+#[test]
+fn files_hold_what_the_report_counts_on() {
+    assert_eq!(load("handwritten.jsonl").len(), 161);
+    let golden = load("golden.jsonl");
+    assert_eq!(golden.len(), 2000);
+    assert!(golden.iter().all(|line| line.kind == Kind::Robust));
+    assert!(load("corner.jsonl").iter().all(|line| line.kind != Kind::Robust));
+}
+
+#[test]
+fn printed_programs_read_back_as_themselves() {
+    for line in load("handwritten.jsonl") {
+        let json = serde_json::to_value(&line).unwrap();
+        let again = Line::parse(&json.to_string()).unwrap();
+        assert_eq!(serde_json::to_value(&again).unwrap(), json);
+    }
+}
