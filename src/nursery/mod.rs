@@ -22,11 +22,12 @@ mod task;
 pub mod typed;
 
 pub use handle::Handle;
-pub use local::{LocalNursery, LocalNurseryFuture, LocalTask, ScopedLocalNursery, local_nursery};
-pub use race::{Either, Race, RaceAll, race, race_all};
+pub use local::{LocalNursery, LocalNurseryFuture, LocalStart, LocalTask, ScopedLocalNursery, local_nursery};
+pub use race::{Branches, Either, Race, RaceAll, race, race_all};
 pub use spawner::Spawner;
 pub use start::{Start, TaskStatus};
 pub use task::Task;
+pub(crate) use task::current_locals;
 
 use self::body::Body;
 use self::open::{HasShared, Opened, Shared};

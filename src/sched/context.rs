@@ -154,3 +154,11 @@ impl Drop for NodeFrame {
         ambient(|a| a.node.set(self.0));
     }
 }
+
+/// Calls `f` with the root that this thread holds, if any.
+#[inline(always)]
+pub(crate) fn with_root<R>(f: impl FnOnce(&'static Root) -> R) -> Option<R> {
+    let root = root();
+    // SAFETY: root cells are never unmapped; the context's is held by this thread.
+    (!root.is_null()).then(|| f(unsafe { &*root }))
+}

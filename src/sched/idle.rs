@@ -8,8 +8,8 @@
 //! 3. a virtual clock that stands still, with nothing that could wake anybody: deadlock.
 //!
 //! Whether something outside could wake the run is known only in part: registered sources, jobs and tokens are counted
-//! (`Settings::outside`), and clones of task wakers in foreign hands ([`Root::has_escaped_wakers`]). If only the latter
-//! speak for it, the run waits [`GRACE`] of real time before it calls it a deadlock.
+//! (`Settings::outside`), and clones of task wakers in foreign hands ([`Root::has_escaped_wakers`]), and of the clock. If
+//! only the latter two speak for it, the run waits [`GRACE`] of real time before it calls it a deadlock.
 
 use super::root::Root;
 use crate::task::wake::WakeRef;
@@ -153,8 +153,9 @@ pub(crate) fn wait(root: &Root, host: &mut Context<'_>) -> IdleOutcome {
                     wake_at = since.checked_add(threshold);
                 }
                 // 3. Nothing will ever happen by itself.
-                (_, None) if settings.outside() == 0 && !clock.is_shared() => {
-                    if !root.has_escaped_wakers() || since.elapsed() >= GRACE {
+                (_, None) if settings.outside() == 0 => {
+                    let alone = !root.has_escaped_wakers() && !clock.is_shared();
+                    if alone || since.elapsed() >= GRACE {
                         return IdleOutcome::Deadlock;
                     }
                     wake_at = since.checked_add(GRACE);

@@ -175,8 +175,7 @@ impl Root {
             Self::count_dec(self);
             remote::read_mail(self);
         }
-        let sleepers = self.timers.borrow_mut().clear();
-        *self.timers.borrow_mut() = Timers::new();
+        let sleepers = self.timers.borrow_mut().take_targets();
         let waiting = mem::replace(&mut *self.idle.borrow_mut(), Idle::new());
         for target in sleepers {
             // Whoever sleeps here was moved away: let it find another root.
@@ -215,6 +214,7 @@ impl Root {
         // SAFETY: ended, and nothing refers to its memory.
         unsafe { self.pool.clear() };
         self.count.reset();
+        *self.timers.borrow_mut() = Timers::new();
         self.escaped.store(0, Ordering::Relaxed);
         self.escaped_here.set(0);
         self.notified.store(false, Ordering::Relaxed);
@@ -495,6 +495,10 @@ impl Root {
         };
         drop(hold);
         result
+    }
+
+    pub(crate) fn with_idle<R>(&self, f: impl FnOnce(&mut Idle) -> R) -> R {
+        f(&mut self.idle.borrow_mut())
     }
 
     pub(super) fn is_notified(&self) -> bool {

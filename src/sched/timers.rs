@@ -217,12 +217,9 @@ impl Timers {
         }
     }
 
-    /// Ends all timers: every target comes back.
-    pub(crate) fn clear(&mut self) -> Vec<Target> {
-        self.heap = Vec::new();
-        self.unresolved = Vec::new();
-        self.free = NIL;
-        std::mem::take(&mut self.slots).into_iter().filter_map(|s| s.target).collect()
+    /// The root ends: every target comes back. Deadlines can still be asked for, by sleepers that move elsewhere.
+    pub(crate) fn take_targets(&mut self) -> Vec<Target> {
+        self.slots.iter_mut().filter_map(|s| s.target.take()).collect()
     }
 
     fn place(&mut self, position: usize, entry: Entry) {

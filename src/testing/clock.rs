@@ -124,6 +124,11 @@ impl MockClock {
         })
     }
 
+    /// Does anybody but the run have the clock?
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.inner) > 2
+    }
+
     pub(crate) fn watch(&self, waker: &std::task::Waker) {
         let waker = waker.clone();
         let old = self.with(|s| {
