@@ -12,7 +12,8 @@ use crate::harness::{Contender, Measurement, Metric, Stopwatch, Workload};
 
 const NEAREST: &str = "capacity 1, the nearest it has to a rendezvous";
 const SLOT: &str = "a rendezvous asked for, but each sender has one slot of its own";
-const ONE_MORE: &str = "each sender has one slot more";
+/// futures' capacity is the buffer and a slot for each sender: asked for one less, it has the same.
+const SAME_SLOTS: &str = "asked for one less: each sender has one slot of its own";
 
 /// The rows of this family.
 pub(crate) static WORKLOADS: &[Workload] = &[
@@ -46,11 +47,11 @@ pub(crate) static WORKLOADS: &[Workload] = &[
             Contender::native(|ops| trine_stream(ops, 1)),
             Contender::peer("tokio mpsc", |ops| tokio_stream(ops, 1)),
             Contender::peer("async-channel on smol", |ops| async_channel_stream(ops, 1)),
-            Contender::peer("futures mpsc on smol", |ops| futures_stream(ops, 1)).note(ONE_MORE),
+            Contender::peer("futures mpsc on smol", |ops| futures_stream(ops, 0)).note(SAME_SLOTS),
             Contender::reference("futures mpsc on trine", |ops| {
-                futures_stream_on_trine(ops, 1)
+                futures_stream_on_trine(ops, 0)
             })
-            .note(ONE_MORE),
+            .note(SAME_SLOTS),
         ],
     },
     Workload {
@@ -66,11 +67,12 @@ pub(crate) static WORKLOADS: &[Workload] = &[
             Contender::peer("async-channel on smol", |ops| {
                 async_channel_stream(ops, 128)
             }),
-            Contender::peer("futures mpsc on smol", |ops| futures_stream(ops, 128)).note(ONE_MORE),
+            Contender::peer("futures mpsc on smol", |ops| futures_stream(ops, 127))
+                .note(SAME_SLOTS),
             Contender::reference("futures mpsc on trine", |ops| {
-                futures_stream_on_trine(ops, 128)
+                futures_stream_on_trine(ops, 127)
             })
-            .note(ONE_MORE),
+            .note(SAME_SLOTS),
         ],
     },
 ];
