@@ -119,16 +119,8 @@ impl Source {
         if let Some(result) = self.look(direction) {
             return Poll::Ready(result);
         }
-        let waker = cx.waker();
-        {
-            let wakers = lock(&self.wakers);
-            let stored = wakers[direction as usize].as_ref();
-            // Stored and not yet taken: an event to come will take it.
-            if stored.is_some_and(|stored| stored.will_wake(waker)) {
-                return Poll::Pending;
-            }
-        }
-        let mut new = Some(waker.clone());
+        // Cloned before the lock is taken, in vain if it is stored already: a second lock would cost more.
+        let mut new = Some(cx.waker().clone());
         let result = {
             let mut wakers = lock(&self.wakers);
             let result = self.look(direction);
