@@ -53,6 +53,11 @@ pub trait TaskError: From<Cancelled> {
     /// Tells whether this is nothing but a cancellation. Usually [`is_cancelled(self)`](crate::is_cancelled).
     fn is_cancelled(&self) -> bool;
 
+    /// Tells whether there is any cancellation in it. Unless overridden, as [`TaskError::is_cancelled`].
+    fn has_cancelled(&self) -> bool {
+        self.is_cancelled()
+    }
+
     /// Makes one error of all those that a nursery has collected, the earliest first.
     ///
     /// Unless overridden, it returns the first that is not a cancellation, or else `first`, and drops the others.
@@ -77,6 +82,10 @@ pub trait TaskError: From<Cancelled> {
 impl TaskError for Error {
     fn is_cancelled(&self) -> bool {
         Error::is_cancelled(self)
+    }
+
+    fn has_cancelled(&self) -> bool {
+        Error::has_cancelled(self)
     }
 
     fn merge(first: Self, rest: Vec<Self>) -> Self {

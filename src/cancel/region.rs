@@ -1,0 +1,328 @@
+//! The life of an entered scope: enter, poll and judge, leave.
+//!
+//! A scope is its own frame: while its body is polled (or dropped) the context's node is the scope's. After each poll
+//! that leaves the body pending, a scope that is effectively cancelled is *judged*:
+//!
+//! 1. it became cancelled during this very poll: it is polled once more first;
+//! 2. something inside holds it open (a started shield, a nursery with work left): it waits;
+//! 3. inside somebody was told of the cancel in this poll and the task has been woken again: it waits, at most
+//!    [`ROUNDS`] times, so that a sub-executor with a budget of its own can tell all its futures;
+//! 4. else the body waits for something that knows nothing of cancellation: it is dropped, as if it had returned
+//!    `Cancelled`.
+//!
+//! Frames inside judge first, since they are polled inside.
+
+use super::slot::{ScopeSlot, attach};
+use super::{CancelScope, Deadline, ScopeShared};
+use crate::error::{Cancelled, Reason, TaskError};
+use crate::sched::context::{self, Frame};
+use crate::sched::node::{self, Node};
+use crate::sched::pool::SCOPE_CLASS;
+use crate::sched::root::{Root, Turn};
+use crate::task::header::QUEUED;
+use crate::task::{park, wake};
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::ptr;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// How often a judgement is put off because somebody was just told.
+pub(crate) const ROUNDS: u16 = 100;
+
+/// Runs `f` inside a root: the context's, or one of the future's own if it is the outermost.
+#[inline(always)]
+pub(crate) fn in_root<T>(
+    own: &mut Option<&'static Root>,
+    cx: &mut Context<'_>,
+    mut f: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> Poll<T> {
+    if !context::root().is_null() {
+        return f(cx);
+    }
+    in_own_root(own, cx, f)
+}
+
+#[cold]
+#[inline(never)]
+fn in_own_root<T>(
+    own: &mut Option<&'static Root>,
+    cx: &mut Context<'_>,
+    f: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> Poll<T> {
+    let root = own.get_or_insert_with(|| Root::begin(crate::run::Settings::hosted()));
+    // The host may have any reason to poll: so does the main task.
+    root.main_woken.set(true);
+    match root.turn(cx, f) {
+        Turn::Ready(value) => Poll::Ready(value),
+        Turn::Pending => Poll::Pending,
+        Turn::Deadlock(tree) => panic!("trine: deadlock, nothing can happen any more\n{tree}"),
+    }
+}
+
+/// Runs the drop of what lives in `own` inside that root, then ends it.
+pub(crate) fn drop_in_root(own: &mut Option<&'static Root>, drop_inside: impl FnOnce()) {
+    match own.take() {
+        Some(root) if context::root().is_null() => {
+            root.enter(drop_inside);
+            root.end();
+        }
+        Some(root) => {
+            drop_inside();
+            root.end();
+        }
+        None => drop_inside(),
+    }
+}
+
+/// What a scope's body came to.
+pub(crate) enum Outcome<R> {
+    Returned(R),
+    /// It was dropped.
+    Abandoned(Cancelled),
+}
+
+/// How a scope is left.
+pub(crate) struct Exit<R> {
+    pub(crate) outcome: Outcome<R>,
+    /// The scope swallows its `Cancelled`.
+    pub(crate) catches: bool,
+    pub(crate) reason: Option<Reason>,
+    shared: Option<Arc<ScopeShared>>,
+}
+
+/// See the module.
+pub(crate) struct Region {
+    slot: *const ScopeSlot,
+    own: Option<&'static Root>,
+    deadline: Deadline,
+    shield: bool,
+    shared: Option<Arc<ScopeShared>>,
+    at: &'static Location<'static>,
+}
+
+// SAFETY: the slot is touched only under the hold of its owner (`attach`, `end_from_anywhere`).
+unsafe impl Send for Region {}
+// SAFETY: a shared reference gives access to nothing.
+unsafe impl Sync for Region {}
+
+impl fmt::Debug for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Region").field("deadline", &self.deadline).field("shield", &self.shield).finish()
+    }
+}
+
+impl Region {
+    pub(crate) fn new(deadline: Deadline, shield: bool, at: &'static Location<'static>) -> Self {
+        Self { slot: ptr::null(), own: None, deadline, shield, shared: None, at }
+    }
+
+    pub(crate) fn of_scope(scope: &CancelScope, at: &'static Location<'static>) -> Self {
+        let mut region = Self::new(Deadline::Never, false, at);
+        region.shared = Some(scope.shared().clone());
+        region
+    }
+
+    #[inline(always)]
+    fn slot(&self) -> &ScopeSlot {
+        // SAFETY: only called between entry and exit.
+        unsafe { &*self.slot }
+    }
+
+    /// Enters the scope, under the context's root and node.
+    #[inline]
+    fn enter(&mut self) {
+        if let Some(shared) = &self.shared {
+            shared.claim();
+        }
+        // SAFETY: the context's root is held by this thread, its node is alive.
+        unsafe {
+            let root = &*context::root();
+            let node = root.pool.allocate(root, SCOPE_CLASS);
+            self.slot = node.cast();
+            let slot = &*self.slot;
+            slot.begin(root, self.deadline, self.shield, self.shared.take(), self.at);
+            if !context::node().is_null() {
+                node::link(node, context::node()).wake();
+            }
+        }
+    }
+
+    fn leave<R>(&mut self, outcome: Outcome<R>) -> Exit<R> {
+        let slot = self.slot();
+        let exit = Exit {
+            outcome,
+            catches: slot.catches(),
+            reason: slot.reason.borrow().clone(),
+            shared: slot.shared.borrow().clone(),
+        };
+        self.end();
+        exit
+    }
+
+    fn end(&mut self) {
+        let slot = std::mem::replace(&mut self.slot, ptr::null());
+        if !slot.is_null() {
+            // SAFETY: the slot was in use by this region, and the body is gone.
+            unsafe { ScopeSlot::end_from_anywhere(slot.cast()) };
+        }
+    }
+
+    /// Polls the body inside the scope.
+    #[inline]
+    pub(crate) fn poll<F: Future>(
+        &mut self,
+        body: Pin<&mut Option<F>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Exit<F::Output>> {
+        if !context::root().is_null() {
+            return self.poll_inside(body, cx);
+        }
+        let mut own = self.own.take();
+        let mut body = body;
+        let result = in_own_root(&mut own, cx, |cx| self.poll_inside(body.as_mut(), cx));
+        self.own = own;
+        if result.is_ready() {
+            drop_in_root(&mut self.own, || ());
+        }
+        result
+    }
+
+    #[inline(always)]
+    fn poll_inside<F: Future>(
+        &mut self,
+        mut body: Pin<&mut Option<F>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Exit<F::Output>> {
+        if self.slot.is_null() {
+            self.enter();
+        } else {
+            // SAFETY: entered, and this is the poll of its future.
+            ready!(unsafe { attach(self.slot.cast(), cx) });
+        }
+        // SAFETY: held by this thread.
+        let root = unsafe { &*context::root() };
+        let slot: *const ScopeSlot = self.slot;
+        // SAFETY: alive until `leave`.
+        let node: &Node = unsafe { &(*slot).node };
+        let cancelled_before = node.is_effective();
+        let deliveries = root.deliveries.get();
+        let polled = {
+            let _frame = Frame::enter_node(node);
+            match body.as_mut().as_pin_mut() {
+                Some(fut) => fut.poll(cx),
+                None => panic!("a cancel scope's future was polled after it had finished"),
+            }
+        };
+        if let Poll::Ready(value) = polled {
+            {
+                let _frame = Frame::enter_node(node);
+                body.set(None);
+            }
+            return Poll::Ready(self.leave(Outcome::Returned(value)));
+        }
+        if node.is_effective() {
+            match judge(node, cancelled_before, root.deliveries.get() != deliveries, cx) {
+                Judgement::Again => cx.waker().wake_by_ref(),
+                Judgement::Wait => {}
+                Judgement::Drop => {
+                    let cancelled = {
+                        let _frame = Frame::enter_node(node);
+                        let cancelled = park::cancelled();
+                        body.set(None);
+                        cancelled
+                    };
+                    root.deliveries.set(root.deliveries.get() + 1);
+                    return Poll::Ready(self.leave(Outcome::Abandoned(cancelled)));
+                }
+            }
+        }
+        let slot = self.slot();
+        slot.remember_waker(cx);
+        // SAFETY: held.
+        unsafe { slot.arm(root) };
+        Poll::Pending
+    }
+
+    /// Drops the body in its frame, and ends the scope.
+    pub(crate) fn drop_body<F>(&mut self, mut body: Pin<&mut Option<F>>) {
+        let slot = self.slot;
+        let mut own = self.own.take();
+        drop_in_root(&mut own, || {
+            {
+                // SAFETY: the slot is in use until `end`.
+                let here = !slot.is_null() && unsafe { (*slot).node.is_here() };
+                let _frame = here.then(|| Frame::enter_node(slot.cast()));
+                body.set(None);
+            }
+            self.end();
+        });
+    }
+}
+
+pub(crate) enum Judgement {
+    Again,
+    Wait,
+    Drop,
+}
+
+/// See the module.
+pub(crate) fn judge(node: &Node, cancelled_before: bool, told: bool, cx: &Context<'_>) -> Judgement {
+    if !cancelled_before {
+        return Judgement::Again;
+    }
+    if node.has_holds() {
+        return Judgement::Wait;
+    }
+    if told && node.rounds.get() < ROUNDS {
+        let task = context::task();
+        // SAFETY: the context's task is alive.
+        let woken = !task.is_null()
+            && wake::header_of(cx.waker()) == Some(task)
+            && unsafe { (*task).has(QUEUED) || ((*task).core.get().is_null() && main_is_woken(task)) };
+        if woken {
+            node.rounds.set(node.rounds.get() + 1);
+            return Judgement::Wait;
+        }
+    }
+    Judgement::Drop
+}
+
+fn main_is_woken(task: *const crate::task::header::Header) -> bool {
+    // SAFETY: the context's task is alive; its owner is held.
+    unsafe { (*(*task).node.owner()).main_woken.get() }
+}
+
+impl<T, E: TaskError> Exit<Result<T, E>> {
+    /// What leaves the scope: `None` if it swallowed the cancellation.
+    #[inline]
+    pub(crate) fn filter(self) -> Result<Option<T>, E> {
+        let error = match self.outcome {
+            Outcome::Returned(Ok(value)) => return Ok(Some(value)),
+            Outcome::Returned(Err(e)) => e,
+            Outcome::Abandoned(c) => E::from(c),
+        };
+        if !self.catches {
+            return Err(error);
+        }
+        let (rest, caught) = strip(error);
+        if let (true, Some(shared)) = (caught, &self.shared) {
+            shared.caught();
+        }
+        match rest {
+            None => Ok(None),
+            Some(rest) => Err(rest),
+        }
+    }
+}
+
+/// Strips cancellations; says whether there were any.
+pub(crate) fn strip<E: TaskError>(error: E) -> (Option<E>, bool) {
+    let had = error.has_cancelled();
+    if !had {
+        return (Some(error), false);
+    }
+    (error.without_cancelled(), true)
+}

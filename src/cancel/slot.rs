@@ -1,0 +1,365 @@
+//! The memory of an entered scope. A nursery's slot begins with one, too.
+//!
+//! Touched only by the holder of the node's owner. The deadline is armed (has a timer) while the scope waits and is not
+//! cancelled; a scope whose body never waits touches no timer and reads no clock.
+
+use super::{Deadline, ScopeShared};
+use crate::error::{Reason, ReasonKind};
+use crate::sched::context;
+use crate::sched::node::{self, Kind, Node, SlotRef, Wakes};
+use crate::sched::pool::{CORE_CLASS, SCOPE_CLASS};
+use crate::sched::remote::{self, Mail, SlotPtr};
+use crate::sched::root::Root;
+use crate::sched::timers::{Target, TimerKey};
+use crate::task::wake::WakeRef;
+use crate::time::Instant;
+use std::cell::{Cell, RefCell};
+use std::panic::Location;
+use std::ptr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// See the module.
+#[repr(C)]
+pub(crate) struct ScopeSlot {
+    pub(crate) node: Node,
+    waker: Cell<Option<WakeRef>>,
+    pub(crate) deadline: Cell<Deadline>,
+    timer: Cell<Option<TimerKey>>,
+    pub(crate) reason: RefCell<Option<Reason>>,
+    /// The handle's half, if there is a handle.
+    pub(crate) shared: RefCell<Option<Arc<ScopeShared>>>,
+    /// Where the scope was made.
+    pub(crate) at: Cell<Option<&'static Location<'static>>>,
+}
+
+impl ScopeSlot {
+    pub(crate) fn fresh(home: *const Root) -> Self {
+        Self::fresh_of(home, Kind::Scope)
+    }
+
+    pub(crate) fn fresh_of(home: *const Root, kind: Kind) -> Self {
+        Self {
+            node: Node::fresh(home, kind),
+            waker: Cell::new(None),
+            deadline: Cell::new(Deadline::Never),
+            timer: Cell::new(None),
+            reason: RefCell::new(None),
+            shared: RefCell::new(None),
+            at: Cell::new(None),
+        }
+    }
+
+    /// # Safety
+    /// The node is the head of a scope's or nursery's slot.
+    #[inline(always)]
+    pub(crate) unsafe fn of(node: &Node) -> &Self {
+        // SAFETY: `repr(C)`, the node comes first.
+        unsafe { &*ptr::from_ref(node).cast() }
+    }
+
+    pub(crate) fn waker_clone(&self) -> Option<WakeRef> {
+        let waker = self.waker.take();
+        let clone = waker.clone();
+        self.waker.set(waker);
+        clone
+    }
+
+    /// Remembers whom a cancel wakes.
+    #[inline]
+    pub(crate) fn remember_waker(&self, cx: &Context<'_>) {
+        let old = self.waker.take();
+        if old.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            self.waker.set(old);
+            return;
+        }
+        self.waker.set(Some(WakeRef::from_waker(cx.waker())));
+        drop(old);
+    }
+
+    /// Begins the use of the slot: not yet linked.
+    ///
+    /// # Safety
+    /// The slot was just allocated from `root`, which this thread holds.
+    pub(crate) unsafe fn begin(
+        &self,
+        root: &Root,
+        deadline: Deadline,
+        shield: bool,
+        shared: Option<Arc<ScopeShared>>,
+        at: &'static Location<'static>,
+    ) {
+        self.node.begin(root, if shield { node::SHIELD } else { 0 });
+        self.at.set(Some(at));
+        self.deadline.set(deadline);
+        let mut called = None;
+        if let Some(shared) = shared {
+            // SAFETY: a slot of ours.
+            let slot = unsafe { SlotRef::new(&self.node) };
+            let (shield, deadline, reason) = shared.enter(slot, root);
+            if shield {
+                self.node.begin(root, node::SHIELD);
+            }
+            self.deadline.set(deadline);
+            called = reason;
+            *self.shared.borrow_mut() = Some(shared);
+        }
+        if called.is_none() {
+            let passed = match self.deadline.get() {
+                Deadline::Never => false,
+                Deadline::After(d) => d.is_zero(),
+                Deadline::At(at) => at <= root.read_clock(),
+            };
+            if passed {
+                called = Some(Reason::new(ReasonKind::Deadline));
+            }
+        }
+        if let Some(reason) = called {
+            self.call(reason);
+            // SAFETY: held; nothing is inside yet.
+            unsafe { node::cancel(&self.node) }.wake();
+        }
+    }
+
+    /// Records that the scope is cancelled, here and in the handle. The node is for the caller.
+    fn call(&self, reason: Reason) {
+        self.reason.borrow_mut().get_or_insert_with(|| reason.clone());
+        if let Some(shared) = &*self.shared.borrow() {
+            shared.called(reason);
+        }
+    }
+
+    /// Cancels the scope.
+    ///
+    /// # Safety
+    /// This thread holds the owner.
+    pub(crate) unsafe fn cancel(&self, reason: Reason) -> Wakes {
+        if self.node.is_called() {
+            return Wakes::none();
+        }
+        self.call(reason);
+        // SAFETY: held by contract.
+        let wakes = unsafe { node::cancel(&self.node) };
+        if let Some(key) = self.timer.take() {
+            // SAFETY: the timer is the owner's; root cells are never unmapped.
+            let waste = unsafe { (*self.node.owner()).timers.borrow_mut().remove(key) };
+            drop(waste);
+        }
+        wakes
+    }
+
+    /// A timer of `root` went off.
+    ///
+    /// # Safety
+    /// This thread holds `root`.
+    pub(crate) unsafe fn expire(slot: &SlotRef, root: &Root) {
+        if !slot.is_live() || !ptr::eq(slot.get().owner(), root) {
+            return;
+        }
+        // SAFETY: timers refer to scopes and nurseries only.
+        unsafe {
+            let this = Self::of(slot.get());
+            this.timer.set(None);
+            this.cancel(Reason::new(ReasonKind::Deadline)).wake();
+        }
+    }
+
+    /// Sees to it that the deadline has a timer.
+    ///
+    /// # Safety
+    /// This thread holds `root`, the owner.
+    #[inline]
+    pub(crate) unsafe fn arm(&self, root: &Root) {
+        if self.timer.get().is_some() || self.node.is_called() {
+            return;
+        }
+        let key = match self.deadline.get() {
+            Deadline::Never => return,
+            Deadline::At(at) => {
+                // SAFETY: a slot of ours.
+                let target = Target::Scope(unsafe { SlotRef::new(&self.node) });
+                root.timers.borrow_mut().insert_at(at, target)
+            }
+            Deadline::After(d) => {
+                // SAFETY: as above.
+                let target = Target::Scope(unsafe { SlotRef::new(&self.node) });
+                root.timers.borrow_mut().insert_after(d, target)
+            }
+        };
+        self.timer.set(Some(key));
+    }
+
+    /// Moves the deadline.
+    ///
+    /// # Safety
+    /// This thread holds `root`, the owner.
+    pub(crate) unsafe fn set_deadline(&self, deadline: Deadline, root: &Root) {
+        if let Some(key) = self.timer.take() {
+            let waste = root.timers.borrow_mut().remove(key);
+            drop(waste);
+        }
+        self.deadline.set(deadline);
+        // SAFETY: held by contract.
+        unsafe { self.arm(root) };
+    }
+
+    /// The deadline as an instant; reads the clock if none was read since the scope began.
+    ///
+    /// # Safety
+    /// This thread holds the owner.
+    pub(crate) unsafe fn instant(&self) -> Option<Instant> {
+        // SAFETY: root cells are never unmapped.
+        let root = unsafe { &*self.node.owner() };
+        match self.deadline.get() {
+            Deadline::Never => None,
+            Deadline::At(at) => Some(at),
+            Deadline::After(d) => {
+                let at = match self.timer.get() {
+                    Some(key) => root.timers.borrow_mut().deadline(key, || root.read_clock()),
+                    None => Some(root.read_clock() + d),
+                };
+                if let Some(at) = at {
+                    self.deadline.set(Deadline::At(at));
+                }
+                at
+            }
+        }
+    }
+
+    /// The subtree leaves `from`: its timer goes, its deadline stays.
+    ///
+    /// # Safety
+    /// This thread holds `from`, the owner.
+    pub(crate) unsafe fn leave_timers(&self, from: *const Root) {
+        if let Some(key) = self.timer.take() {
+            // SAFETY: held by contract.
+            let root = unsafe { &*from };
+            let at = root.timers.borrow_mut().deadline(key, || root.read_clock());
+            if let Some(at) = at {
+                self.deadline.set(Deadline::At(at));
+            }
+            let waste = root.timers.borrow_mut().remove(key);
+            drop(waste);
+        }
+    }
+
+    /// Does the scope swallow what passes its exit now?
+    #[inline]
+    pub(crate) fn catches(&self) -> bool {
+        self.node.is_called() && (self.node.is_shield() || !self.node.parent_is_effective())
+    }
+
+    /// Ends the use of a scope's slot.
+    ///
+    /// # Safety
+    /// This thread holds the owner (or the owner let go); the future of the scope is gone. `node` heads a scope's slot.
+    pub(crate) unsafe fn end(node: *const Node) -> (Wakes, Option<WakeRef>) {
+        // SAFETY: by contract.
+        unsafe {
+            let this = Self::of(&*node);
+            let (wakes, waste) = this.finish();
+            let class = if this.node.kind == Kind::Scope { SCOPE_CLASS } else { CORE_CLASS };
+            let home = this.node.home_ptr();
+            (*home).pool.release(node, class, ptr::eq(context::root(), home));
+            Root::count_dec(home);
+            (wakes, waste)
+        }
+    }
+
+    /// All of [`ScopeSlot::end`] but for the memory.
+    ///
+    /// # Safety
+    /// As [`ScopeSlot::end`].
+    pub(crate) unsafe fn finish(&self) -> (Wakes, Option<WakeRef>) {
+        let owner = self.node.owner();
+        if let Some(key) = self.timer.take() {
+            // SAFETY: the timer is the owner's.
+            let waste = unsafe { (*owner).timers.borrow_mut().remove(key) };
+            drop(waste);
+        }
+        if let Some(shared) = self.shared.take() {
+            shared.exit();
+        }
+        self.reason.take();
+        // SAFETY: held by contract.
+        (unsafe { node::retire(&self.node) }, self.waker.take())
+    }
+
+    /// Ends the slot, wherever its root is.
+    ///
+    /// # Safety
+    /// The slot is in use, and its future is gone.
+    pub(crate) unsafe fn end_from_anywhere(node: *const Node) {
+        // SAFETY: by contract.
+        unsafe {
+            let owner = (*node).owner();
+            if owner.is_null() || owner == context::root() {
+                let (wakes, waste) = Self::end(node);
+                wakes.wake();
+                drop(waste);
+            } else {
+                remote::perform(owner, Mail::EndScope(SlotPtr(node)));
+            }
+        }
+    }
+}
+
+/// Makes sure that the subtree of `node` belongs to the context's root and hangs under the context's node; pending while
+/// another thread still runs its old root.
+///
+/// # Safety
+/// The node is the head of a slot in use, whose future is being polled by this thread; the context has a root.
+#[inline(always)]
+pub(crate) unsafe fn attach(node: *const Node, cx: &Context<'_>) -> Poll<()> {
+    // SAFETY: in use by contract.
+    unsafe {
+        let n = &*node;
+        if n.owner() == context::root() && n.parent.get() == context::node() {
+            return Poll::Ready(());
+        }
+        reattach(node, cx)
+    }
+}
+
+#[cold]
+unsafe fn reattach(node: *const Node, cx: &Context<'_>) -> Poll<()> {
+    // SAFETY: as `attach`.
+    unsafe {
+        let n = &*node;
+        let root = context::root();
+        let from = n.owner();
+        if from != root {
+            let wakes = if from.is_null() {
+                node::rehome(node, ptr::null(), root)
+            } else {
+                match Root::borrow_idle(from) {
+                    Some(hold) => {
+                        let mut wakes = node::unlink(node);
+                        wakes.append(node::rehome(node, from, root));
+                        drop(hold);
+                        wakes
+                    }
+                    None => {
+                        let mail = Mail::LetGo(SlotRef::new(node), cx.waker().clone());
+                        remote::perform(from, mail);
+                        return Poll::Pending;
+                    }
+                }
+            };
+            wakes.wake();
+            let shared = if n.kind == Kind::Task { None } else { ScopeSlot::of(n).shared.borrow().clone() };
+            if let Some(shared) = shared {
+                shared.apply(root).wake();
+            }
+        }
+        if n.parent.get() != context::node() {
+            node::unlink(node).wake();
+            if !context::node().is_null() {
+                node::link(node, context::node()).wake();
+            } else {
+                node::settle(node).wake();
+            }
+        }
+        Poll::Ready(())
+    }
+}

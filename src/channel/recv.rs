@@ -1,0 +1,213 @@
+//! The futures of the receiving side.
+//!
+//! 1. look for cancellation and count against the step budget;
+//! 2. take an item: one lock;
+//! 3. else queue: one more lock, in which an item is looked for again;
+//! 4. when polled again: an item that was handed over is returned, even if the scope is cancelled by now.
+
+use super::Receiver;
+use super::error::RecvError;
+use super::machine::{Machine, RecvRefusal, RecvSlot, Remains};
+use crate::error::Cancelled;
+use crate::sync::guarded::Guarded;
+use crate::sync::queue::{Key, WaitQueue};
+use crate::sync::wait::{Place, Queue, Step, Wakes, poll_queued, polled_after_end};
+use crate::task::park::{Entry, cancelled};
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// The blocked receives of a channel.
+struct Receives<'a, T>(&'a Guarded<Machine<T>>);
+
+impl<T> Queue<RecvSlot<T>> for Receives<'_, T> {
+    #[inline]
+    fn with_queue<R>(&self, f: impl FnOnce(&mut WaitQueue<RecvSlot<T>>) -> R) -> R {
+        self.0.with(|machine| f(&mut machine.receiving))
+    }
+}
+
+#[derive(Debug)]
+enum Phase {
+    Start(Entry),
+    Queued(Key),
+    Finished,
+}
+
+/// What both futures wrap.
+struct Receiving<'a, T> {
+    receiver: &'a Receiver<T>,
+    phase: Phase,
+    at: &'static Location<'static>,
+}
+
+impl<'a, T> Receiving<'a, T> {
+    const fn new(receiver: &'a Receiver<T>, at: &'static Location<'static>) -> Self {
+        Self {
+            receiver,
+            phase: Phase::Start(Entry::new()),
+            at,
+        }
+    }
+
+    #[inline]
+    fn poll(&mut self, op: &'static str, cx: &mut Context<'_>) -> Poll<Result<T, RecvError>> {
+        let place = Place::new(op, self.at);
+        match &mut self.phase {
+            Phase::Start(entry) => {
+                let checked = match entry.poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(checked) => checked,
+                };
+                self.phase = Phase::Finished;
+                checked?;
+                match self.receiver.take() {
+                    Ok((item, moved_up)) => {
+                        Wakes::from(moved_up).wake();
+                        Poll::Ready(Ok(item))
+                    }
+                    Err(RecvRefusal::Empty) => self.queue(place, cx),
+                    Err(refusal) => Poll::Ready(Err(refusal.into())),
+                }
+            }
+            Phase::Queued(key) => {
+                let key = *key;
+                self.phase = Phase::Finished;
+                match poll_queued(&Receives(&self.receiver.shared), key, place, cx) {
+                    Step::Pending => {
+                        self.phase = Phase::Queued(key);
+                        Poll::Pending
+                    }
+                    Step::Done(slot) => Poll::Ready(slot.item.ok_or_else(|| slot.refusal.into())),
+                    Step::Cancelled(_) => Poll::Ready(Err(cancelled().into())),
+                }
+            }
+            Phase::Finished => polled_after_end(op),
+        }
+    }
+
+    fn queue(&mut self, place: Place, cx: &mut Context<'_>) -> Poll<Result<T, RecvError>> {
+        let parked = place.park(cx);
+        if parked.is_cancelled() {
+            return Poll::Ready(Err(cancelled().into()));
+        }
+        let receiver = self.receiver;
+        let attempt = receiver.shared.with(|machine| {
+            let taken = if receiver.is_closed() {
+                Err(RecvRefusal::Closed)
+            } else {
+                machine.try_recv()
+            };
+            match taken {
+                Err(RecvRefusal::Empty) => Ok(machine.queue_recv(receiver.id, parked)),
+                decided => Err((decided, parked)),
+            }
+        });
+        match attempt {
+            Ok(key) => {
+                self.phase = Phase::Queued(key);
+                Poll::Pending
+            }
+            Err((Ok((item, moved_up)), _unused)) => {
+                Wakes::from(moved_up).wake();
+                Poll::Ready(Ok(item))
+            }
+            Err((Err(refusal), _unused)) => Poll::Ready(Err(refusal.into())),
+        }
+    }
+}
+
+impl<T> Drop for Receiving<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Phase::Queued(key) = self.phase {
+            let remains = self.receiver.shared.with(|machine| machine.leave_recv(key));
+            let Remains {
+                wakes,
+                spare: _spare,
+                value: _value,
+            } = remains;
+            wakes.wake();
+        }
+    }
+}
+
+impl From<RecvRefusal> for RecvError {
+    fn from(refusal: RecvRefusal) -> Self {
+        match refusal {
+            RecvRefusal::Closed => Self::Closed,
+            RecvRefusal::Ended => Self::EndOfChannel,
+            RecvRefusal::Empty => unreachable!("a receive waits while the channel is empty"),
+        }
+    }
+}
+
+/// The future of [`Receiver::recv`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct Recv<'a, T> {
+    inner: Receiving<'a, T>,
+}
+
+impl<'a, T> Recv<'a, T> {
+    pub(super) const fn new(receiver: &'a Receiver<T>, at: &'static Location<'static>) -> Self {
+        Self {
+            inner: Receiving::new(receiver, at),
+        }
+    }
+}
+
+impl<T> Future for Recv<'_, T> {
+    type Output = Result<T, RecvError>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.inner.poll("channel::recv", cx)
+    }
+}
+
+impl<T> fmt::Debug for Recv<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recv")
+            .field("phase", &self.inner.phase)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The future of [`Receiver::try_next`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct TryNext<'a, T> {
+    inner: Receiving<'a, T>,
+}
+
+impl<'a, T> TryNext<'a, T> {
+    pub(super) const fn new(receiver: &'a Receiver<T>, at: &'static Location<'static>) -> Self {
+        Self {
+            inner: Receiving::new(receiver, at),
+        }
+    }
+}
+
+impl<T> Future for TryNext<'_, T> {
+    type Output = Result<Option<T>, Cancelled>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.inner
+            .poll("channel::try_next", cx)
+            .map(|received| match received {
+                Ok(item) => Ok(Some(item)),
+                Err(RecvError::Closed | RecvError::EndOfChannel) => Ok(None),
+                Err(RecvError::Cancelled(cancelled)) => Err(cancelled),
+            })
+    }
+}
+
+impl<T> fmt::Debug for TryNext<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TryNext")
+            .field("phase", &self.inner.phase)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,225 @@
+//! The futures of the sending side.
+//!
+//! 1. look for cancellation and count against the step budget;
+//! 2. offer the value: one lock;
+//! 3. else queue with it: one more lock, in which it is offered again;
+//! 4. when polled again: a value that was taken is sent, even if the scope is cancelled by now.
+
+use super::Sender;
+use super::error::SendError;
+use super::machine::{Machine, SendRefusal, SendSlot};
+use crate::sync::guarded::Guarded;
+use crate::sync::queue::{Key, WaitQueue};
+use crate::sync::wait::{Place, Queue, Step, Wakes, poll_queued, polled_after_end};
+use crate::task::park::{Entry, cancelled};
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// The blocked sends of a channel.
+struct Sends<'a, T>(&'a Guarded<Machine<T>>);
+
+impl<T> Queue<SendSlot<T>> for Sends<'_, T> {
+    #[inline]
+    fn with_queue<R>(&self, f: impl FnOnce(&mut WaitQueue<SendSlot<T>>) -> R) -> R {
+        self.0.with(|machine| f(&mut machine.sending))
+    }
+}
+
+#[derive(Debug)]
+enum Phase {
+    Start(Entry),
+    Queued(Key),
+    Finished,
+}
+
+/// What both futures wrap.
+struct Sending<'a, T> {
+    sender: &'a Sender<T>,
+    /// Until it is sent, or moves into the queue.
+    value: Option<T>,
+    phase: Phase,
+    at: &'static Location<'static>,
+}
+
+/// The value is never pinned.
+impl<T> Unpin for Sending<'_, T> {}
+
+impl<'a, T> Sending<'a, T> {
+    const fn new(sender: &'a Sender<T>, value: T, at: &'static Location<'static>) -> Self {
+        Self {
+            sender,
+            value: Some(value),
+            phase: Phase::Start(Entry::new()),
+            at,
+        }
+    }
+
+    /// `Err` holds the value, and why it was not sent.
+    #[inline]
+    fn poll(&mut self, op: &'static str, cx: &mut Context<'_>) -> Poll<Result<(), (T, SendError)>> {
+        let place = Place::new(op, self.at);
+        match &mut self.phase {
+            Phase::Start(entry) => {
+                let checked = match entry.poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(checked) => checked,
+                };
+                self.phase = Phase::Finished;
+                if let Err(cancelled) = checked {
+                    return refused(self.value.take(), cancelled);
+                }
+                match self.sender.offer(&mut self.value) {
+                    Ok(wakes) => {
+                        wakes.wake();
+                        Poll::Ready(Ok(()))
+                    }
+                    Err(SendRefusal::Full) => self.queue(place, cx),
+                    Err(refusal) => refused(self.value.take(), refusal),
+                }
+            }
+            Phase::Queued(key) => {
+                let key = *key;
+                self.phase = Phase::Finished;
+                match poll_queued(&Sends(&self.sender.shared), key, place, cx) {
+                    Step::Pending => {
+                        self.phase = Phase::Queued(key);
+                        Poll::Pending
+                    }
+                    Step::Done(slot) => refused(slot.value, slot.refusal),
+                    Step::Cancelled(slot) => refused(slot.value, cancelled()),
+                }
+            }
+            Phase::Finished => polled_after_end(op),
+        }
+    }
+
+    fn queue(&mut self, place: Place, cx: &mut Context<'_>) -> Poll<Result<(), (T, SendError)>> {
+        let parked = place.park(cx);
+        if parked.is_cancelled() {
+            return refused(self.value.take(), cancelled());
+        }
+        let Self { sender, value, .. } = self;
+        let attempt = sender.shared.with(|machine| {
+            let offered = if sender.is_closed() {
+                Err(SendRefusal::Closed)
+            } else {
+                machine.try_send(value)
+            };
+            match offered {
+                Err(SendRefusal::Full) => Ok(machine.queue_send(sender.id, parked, value.take())),
+                decided => Err((decided, parked)),
+            }
+        });
+        match attempt {
+            Ok((key, wakes)) => {
+                self.phase = Phase::Queued(key);
+                wakes.wake();
+                Poll::Pending
+            }
+            Err((Ok(wakes), _unused)) => {
+                wakes.wake();
+                Poll::Ready(Ok(()))
+            }
+            Err((Err(refusal), _unused)) => refused(self.value.take(), refusal),
+        }
+    }
+}
+
+impl<T> Drop for Sending<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Phase::Queued(key) = self.phase {
+            let _remains = self.sender.shared.with(|machine| machine.leave_send(key));
+        }
+    }
+}
+
+impl From<SendRefusal> for SendError {
+    fn from(refusal: SendRefusal) -> Self {
+        match refusal {
+            SendRefusal::Closed => Self::Closed,
+            SendRefusal::Broken => Self::Broken,
+            SendRefusal::Full => unreachable!("a send waits while the channel is full"),
+        }
+    }
+}
+
+/// What a send ends with, given what is left of its value: nothing if it was taken.
+fn refused<T>(value: Option<T>, why: impl Into<SendError>) -> Poll<Result<(), (T, SendError)>> {
+    Poll::Ready(value.map_or(Ok(()), |value| Err((value, why.into()))))
+}
+
+/// The future of [`Sender::send`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct Send<'a, T> {
+    inner: Sending<'a, T>,
+}
+
+impl<'a, T> Send<'a, T> {
+    pub(super) const fn new(
+        sender: &'a Sender<T>,
+        value: T,
+        at: &'static Location<'static>,
+    ) -> Self {
+        Self {
+            inner: Sending::new(sender, value, at),
+        }
+    }
+}
+
+impl<T> Future for Send<'_, T> {
+    type Output = Result<(), SendError>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.inner
+            .poll("channel::send", cx)
+            .map_err(|(_value, error)| error)
+    }
+}
+
+impl<T> fmt::Debug for Send<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Send")
+            .field("phase", &self.inner.phase)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The future of [`Sender::send_or_return`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct SendOrReturn<'a, T> {
+    inner: Sending<'a, T>,
+}
+
+impl<'a, T> SendOrReturn<'a, T> {
+    pub(super) const fn new(
+        sender: &'a Sender<T>,
+        value: T,
+        at: &'static Location<'static>,
+    ) -> Self {
+        Self {
+            inner: Sending::new(sender, value, at),
+        }
+    }
+}
+
+impl<T> Future for SendOrReturn<'_, T> {
+    type Output = Result<(), (T, SendError)>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.inner.poll("channel::send_or_return", cx)
+    }
+}
+
+impl<T> fmt::Debug for SendOrReturn<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendOrReturn")
+            .field("phase", &self.inner.phase)
+            .finish_non_exhaustive()
+    }
+}

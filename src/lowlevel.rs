@@ -1,0 +1,3 @@
+//! Building blocks for one's own synchronisation.
+
+pub use crate::sync::parking_lot::{Park, ParkingLot, ParkingLotStatistics};

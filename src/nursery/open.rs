@@ -1,0 +1,481 @@
+//! The future half of a nursery: its body, and the poll that runs body and children until all have ended.
+//!
+//! Everything lives in one pinned allocation, [`Cell`], that the public future owns through an erased pointer: first the
+//! body's closure, then the body's future in its place. The references that bodies and children hold into it
+//! (`&Nursery`) are shared, so all that changes is in cells.
+
+use super::core::{CoreSlot, Errors, Panic};
+use super::inbox::Inbox;
+use crate::cancel::ScopeShared;
+use crate::cancel::region::{drop_in_root, in_root, strip};
+use crate::cancel::slot::attach;
+use crate::error::{Reason, TaskError};
+use crate::sched::context;
+use crate::sched::node;
+use crate::sched::pool;
+use crate::sched::remote::{self, Mail, SlotPtr};
+use crate::sched::root::Root;
+use crate::task::header::{Ended, Header, VTable};
+use crate::task::park;
+use std::cell::{Cell as StdCell, UnsafeCell};
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::{Location, resume_unwind};
+use std::pin::Pin;
+use std::ptr::{self, NonNull};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, ready};
+
+/// A spawn from a thread that does not hold the root: run by the nursery's next poll.
+pub(crate) type Job = Box<dyn FnOnce(&CoreSlot, &Root) + Send>;
+
+/// What `&Nursery` refers to.
+pub(crate) struct Shared<E> {
+    pub(crate) core: StdCell<*const CoreSlot>,
+    pub(crate) errors: Errors<E>,
+    /// Children of the nursery's own lifetime, spawned by threads of a `std::thread::scope`. Kept here, not in the
+    /// inbox, which may outlive what they borrow.
+    remote: Mutex<Vec<Job>>,
+    inbox: OnceLock<Arc<Inbox>>,
+    /// The nursery is being dropped, or has ended.
+    closed: StdCell<bool>,
+}
+
+impl<E> Shared<E> {
+    fn new() -> Self {
+        Self {
+            core: StdCell::new(ptr::null()),
+            errors: Errors::new(),
+            remote: Mutex::new(Vec::new()),
+            inbox: OnceLock::new(),
+            closed: StdCell::new(false),
+        }
+    }
+
+    /// The core, for those who may only be called while the nursery runs.
+    pub(crate) fn core(&self) -> &CoreSlot {
+        // SAFETY: a `&Nursery` exists only between the nursery's first poll and its end.
+        unsafe { &*self.core.get() }
+    }
+
+    /// The core and its root, if this thread holds it and the nursery takes children.
+    #[inline(always)]
+    pub(crate) fn here(&self) -> Option<(&CoreSlot, &Root)> {
+        let core = self.core();
+        let root = context::root();
+        if !root.is_null() && core.scope.node.owner() == root && !self.closed.get() {
+            // SAFETY: the context's root is held by this thread.
+            return Some((core, unsafe { &*root }));
+        }
+        None
+    }
+
+    pub(crate) fn inbox(&self) -> &Arc<Inbox> {
+        self.inbox.get_or_init(|| Arc::new(Inbox::new(self.core.get())))
+    }
+
+    /// Leaves a job for the nursery's next poll. Dropped if the nursery is being dropped.
+    pub(crate) fn send(&self, job: Job) {
+        self.remote.lock().unwrap_or_else(PoisonError::into_inner).push(job);
+        self.inbox().ring();
+    }
+}
+
+/// What a finished nursery comes to.
+pub(crate) struct Finished<T, E> {
+    pub(crate) value: Option<T>,
+    /// All errors together, not yet filtered by the nursery's own scope.
+    pub(crate) error: Option<E>,
+    pub(crate) catches: bool,
+    pub(crate) reason: Option<Reason>,
+    shared: Option<Arc<ScopeShared>>,
+}
+
+impl<T, E: TaskError> Finished<T, E> {
+    /// The result of a plain nursery.
+    pub(crate) fn value_or_error(self) -> Result<T, E> {
+        let Some(error) = self.error else {
+            return match self.value {
+                Some(value) => Ok(value),
+                None => Err(E::from(crate::error::Cancelled::new(
+                    self.reason.unwrap_or_else(|| Reason::new(crate::error::ReasonKind::Nursery)),
+                ))),
+            };
+        };
+        if !self.catches {
+            return Err(error);
+        }
+        // Without a value there is nothing to go on with: then the cancellation goes on instead.
+        match self.value {
+            Some(value) => match strip(error).0 {
+                None => Ok(value),
+                Some(rest) => Err(rest),
+            },
+            None if error.is_cancelled() => Err(error),
+            None => match strip(error).0 {
+                Some(rest) => Err(rest),
+                None => unreachable!("an error that is not cancelled keeps something"),
+            },
+        }
+    }
+
+    /// The result of a scope's nursery.
+    pub(crate) fn option_or_error(self) -> Result<Option<T>, E> {
+        let Some(error) = self.error else { return Ok(self.value) };
+        if !self.catches {
+            return Err(error);
+        }
+        let (rest, caught) = strip(error);
+        if let (true, Some(shared)) = (caught, &self.shared) {
+            shared.caught();
+        }
+        match rest {
+            None => Ok(None),
+            Some(rest) => Err(rest),
+        }
+    }
+}
+
+/// The erased nursery.
+pub(crate) trait Open<T, E> {
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Finished<T, E>>;
+    /// Drops what is left, and ends the slots.
+    fn close(&self);
+}
+
+/// What the two kinds of nursery have in common.
+///
+/// # Safety
+/// `shared` always returns the same value, which lives inside `self`.
+pub(crate) unsafe trait HasShared<E> {
+    fn new(shared: Shared<E>) -> Self;
+    fn shared(&self) -> &Shared<E>;
+}
+
+enum Stage<B, Fut> {
+    Closure(B),
+    Running(Fut),
+    Done,
+}
+
+pub(crate) struct Cell<'env, N, B, Fut, T, E> {
+    nursery: N,
+    stage: UnsafeCell<Stage<B, Fut>>,
+    value: StdCell<Option<T>>,
+    own: StdCell<Option<&'static Root>>,
+    scope: StdCell<Option<Arc<ScopeShared>>>,
+    at: &'static Location<'static>,
+    marker: PhantomData<(&'env (), E)>,
+}
+
+/// The erased allocation, uniquely owned, but with shared references into it.
+pub(crate) struct Opened<'env, T, E>(NonNull<dyn Open<T, E> + 'env>);
+
+impl<'env, T, E> Opened<'env, T, E> {
+    pub(crate) fn new<N, B, Fut>(body: B, scope: Option<Arc<ScopeShared>>, at: &'static Location<'static>) -> Self
+    where
+        N: HasShared<E> + 'env,
+        B: FnOnce(&'env N) -> Fut + 'env,
+        Fut: Future<Output = Result<T, E>> + 'env,
+        T: 'env,
+        E: TaskError + 'env,
+    {
+        let cell = Cell::<'env, N, B, Fut, T, E> {
+            nursery: N::new(Shared::new()),
+            stage: UnsafeCell::new(Stage::Closure(body)),
+            value: StdCell::new(None),
+            own: StdCell::new(None),
+            scope: StdCell::new(scope),
+            at,
+            marker: PhantomData,
+        };
+        let raw: *mut (dyn Open<T, E> + 'env) = Box::into_raw(Box::new(cell));
+        // SAFETY: not null.
+        Self(unsafe { NonNull::new_unchecked(raw) })
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Finished<T, E>> {
+        // SAFETY: alive until dropped.
+        unsafe { self.0.as_ref() }.poll(cx)
+    }
+}
+
+impl<T, E> Drop for Opened<'_, T, E> {
+    fn drop(&mut self) {
+        // SAFETY: made by `Box::into_raw`; nothing refers into it after `close`.
+        unsafe {
+            struct Free<'env, T, E>(NonNull<dyn Open<T, E> + 'env>);
+            impl<T, E> Drop for Free<'_, T, E> {
+                fn drop(&mut self) {
+                    // SAFETY: as the outer block says.
+                    drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+                }
+            }
+            let free = Free(self.0);
+            free.0.as_ref().close();
+        }
+    }
+}
+
+impl<'env, N, B, Fut, T, E> Open<T, E> for Cell<'env, N, B, Fut, T, E>
+where
+    N: HasShared<E> + 'env,
+    B: FnOnce(&'env N) -> Fut + 'env,
+    Fut: Future<Output = Result<T, E>> + 'env,
+    E: TaskError + 'env,
+{
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Finished<T, E>> {
+        let mut own = self.own.take();
+        let result = in_root(&mut own, cx, |cx| self.poll_inside(cx));
+        if result.is_ready() {
+            drop_in_root(&mut own, || ());
+        }
+        self.own.set(own);
+        let (finished, panic) = ready!(result);
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
+        Poll::Ready(finished)
+    }
+
+    fn close(&self) {
+        let mut own = self.own.take();
+        let panic = {
+            let mut panic = None;
+            drop_in_root(&mut own, || panic = self.close_inside());
+            panic
+        };
+        if let Some(panic) = panic {
+            if !std::thread::panicking() {
+                resume_unwind(panic);
+            }
+        }
+    }
+}
+
+impl<'env, N, B, Fut, T, E> Cell<'env, N, B, Fut, T, E>
+where
+    N: HasShared<E> + 'env,
+    B: FnOnce(&'env N) -> Fut + 'env,
+    Fut: Future<Output = Result<T, E>> + 'env,
+    E: TaskError + 'env,
+{
+    const BODY: &'static VTable = &VTable {
+        poll: Self::poll_body,
+        abandon: Self::abandon_body,
+        drop: Self::drop_body,
+        class: pool::task_class(size_of::<BodyCell>()),
+        is_child: false,
+        in_group: false,
+    };
+
+    fn shared(&self) -> &Shared<E> {
+        self.nursery.shared()
+    }
+
+    fn enter(&self) {
+        let shared = self.shared();
+        let scope = self.scope.take();
+        if let Some(scope) = &scope {
+            scope.claim();
+        }
+        // SAFETY: `in_root` sees to it that the context has a root; the errors live in this cell.
+        unsafe {
+            let core = CoreSlot::open(&shared.errors, scope, self.at);
+            shared.core.set(core);
+            let (core, root) = (&*core, &*context::root());
+            let slot = root.pool.allocate(root, Self::BODY.class).cast::<BodyCell>();
+            (*slot.cast_mut()).cell = ptr::from_ref(self).cast();
+            let header = &*slot.cast::<Header>();
+            header.begin(root, Self::BODY, core);
+            core.adopt_new(header, root, core.node());
+        }
+    }
+
+    fn poll_inside(&self, cx: &mut Context<'_>) -> Poll<(Finished<T, E>, Option<Panic>)> {
+        let shared = self.shared();
+        let first = shared.core.get().is_null();
+        assert!(!shared.closed.get(), "a nursery's future was polled after it had finished");
+        if first {
+            self.enter();
+        } else {
+            // SAFETY: entered, and this is the poll of its future.
+            ready!(unsafe { attach(shared.core().node(), cx) });
+        }
+        let core = shared.core();
+        // SAFETY: held by this thread.
+        let root = unsafe { &*context::root() };
+        core.around.set(context::task());
+        core.set_parent(cx);
+        core.notified.set(true);
+        core.set_busy(false);
+        self.take_in(core, root);
+        // SAFETY: held.
+        unsafe {
+            core.run_batch(root);
+            if first && core.has_ready() {
+                // What the body spawned before its first wait need not wait for another pass.
+                core.run_batch(root);
+            }
+        }
+        self.take_in(core, root);
+        let starts = shared.inbox.get().map_or(0, |i| i.starts());
+        if core.live.get() == 0 && starts == 0 && shared.inbox.get().is_none_or(|i| i.close_if_empty()) {
+            return Poll::Ready(self.finish(core));
+        }
+        core.notified.set(false);
+        if let Some(inbox) = shared.inbox.get() {
+            inbox.set_waker(core.parent_clone());
+            if inbox.is_rung() {
+                cx.waker().wake_by_ref();
+            }
+        }
+        let more = core.has_ready();
+        if core.scope.node.is_effective() && (more || starts > 0) {
+            core.set_busy(true);
+        }
+        if more {
+            core.notified.set(true);
+            cx.waker().wake_by_ref();
+        }
+        // SAFETY: held.
+        unsafe { core.scope.arm(root) };
+        Poll::Pending
+    }
+
+    /// Runs what other threads left.
+    fn take_in(&self, core: &CoreSlot, root: &Root) {
+        let Some(inbox) = self.shared().inbox.get() else { return };
+        if !inbox.take_ring() {
+            return;
+        }
+        let scoped = std::mem::take(&mut *self.shared().remote.lock().unwrap_or_else(PoisonError::into_inner));
+        for job in scoped.into_iter().chain(inbox.take_jobs()) {
+            job(core, root);
+        }
+    }
+
+    fn finish(&self, core: &CoreSlot) -> (Finished<T, E>, Option<Panic>) {
+        let shared = self.shared();
+        shared.closed.set(true);
+        let panic = core.panic.take();
+        let mut errors = shared.errors.take().into_iter();
+        let error = errors.next().map(|first| E::merge(first, errors.collect()));
+        let finished = Finished {
+            value: self.value.take(),
+            error,
+            catches: core.scope.catches(),
+            reason: core.scope.reason.borrow().clone(),
+            shared: core.scope.shared.borrow().clone(),
+        };
+        // SAFETY: held; no task is left.
+        unsafe { CoreSlot::end(core.node()) }.wake();
+        shared.core.set(ptr::null());
+        (finished, panic)
+    }
+
+    fn close_inside(&self) -> Option<Panic> {
+        let shared = self.shared();
+        shared.closed.set(true);
+        let core = shared.core.replace(ptr::null());
+        let jobs = shared.inbox.get().map(|i| i.close());
+        drop(jobs);
+        if core.is_null() {
+            return None;
+        }
+        let scoped = std::mem::take(&mut *shared.remote.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(scoped);
+        // Bodies and children still call through `&Nursery` while they are dropped.
+        shared.core.set(core);
+        // SAFETY: the slot is in use; its future is being dropped.
+        let panic = unsafe { (*core).drop_futures() };
+        let scoped = std::mem::take(&mut *shared.remote.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(scoped);
+        // SAFETY: the futures are gone.
+        unsafe {
+            let node = (*core).node();
+            let owner = (*node).owner();
+            if owner.is_null() {
+                CoreSlot::end(node).wake();
+            } else {
+                remote::perform(owner, Mail::EndCore(SlotPtr(node)));
+            }
+        }
+        panic
+    }
+
+    unsafe fn of<'a>(h: *const Header) -> &'a Self {
+        // SAFETY: a body's cell outlives its header's use.
+        unsafe { &*(*h.cast::<BodyCell>()).cell.cast::<Self>() }
+    }
+
+    unsafe fn poll_body(h: *const Header, cx: &mut Context<'_>) -> Poll<Ended> {
+        // SAFETY: as `of`. The lifetime of `nursery` is that of the body's run; the closure is general over it, so that
+        // calling it with the longest possible one gives it no more than it could use with the right one.
+        unsafe {
+            let this = Self::of(h);
+            let stage = this.stage.get();
+            if matches!(&*stage, Stage::Closure(_)) {
+                if let Stage::Closure(body) = ptr::replace(stage, Stage::Done) {
+                    let nursery: &'env N = &*ptr::from_ref(&this.nursery);
+                    let fut = body(nursery);
+                    *stage = Stage::Running(fut);
+                }
+            }
+            let Stage::Running(fut) = &mut *stage else { unreachable!("a body is polled until it ends") };
+            match ready!(Pin::new_unchecked(fut).poll(cx)) {
+                Ok(value) => {
+                    this.value.set(Some(value));
+                    Poll::Ready(Ended::Ok)
+                }
+                Err(e) => Poll::Ready(super::core::store_error(&*h, e)),
+            }
+        }
+    }
+
+    unsafe fn abandon_body(h: *const Header) -> Ended {
+        // SAFETY: the nursery's errors are of type `E`.
+        unsafe { super::core::store_error(&*h, E::from(park::cancelled())) }
+    }
+
+    unsafe fn drop_body(h: *const Header) {
+        // SAFETY: as `of`; the stage is not borrowed: the body is not being polled.
+        unsafe {
+            let stage = Self::of(h).stage.get();
+            ptr::drop_in_place(stage);
+            stage.write(Stage::Done);
+        }
+    }
+}
+
+/// The slot of a body: its future lives in the nursery's allocation.
+#[repr(C)]
+struct BodyCell {
+    header: Header,
+    cell: *const (),
+}
+
+/// Unlinks a task from one nursery and puts it into another of the same root.
+///
+/// # Safety
+/// This thread holds the owner of both; the errors of both are of one type.
+pub(crate) unsafe fn move_task(h: &Header, to: &CoreSlot) {
+    // SAFETY: by contract.
+    unsafe {
+        let from = &*h.core.get();
+        let queued = h.has(crate::task::header::QUEUED);
+        if queued {
+            from.unqueue_all();
+        }
+        node::unlink(&h.node).wake();
+        from.live.set(from.live.get() - 1);
+        h.core.set(to);
+        to.live.set(to.live.get() + 1);
+        if queued {
+            to.push_ready(h);
+            to.wake_parent();
+        }
+        node::link(&h.node, &to.group).wake();
+        from.wake_parent();
+    }
+}

@@ -1,0 +1,470 @@
+//! `start`: a child that runs inside the call until it says that it has started, then moves into the nursery.
+//!
+//! The call is a private nursery with one child. States of a [`StartCell`]: `Waiting`; `Started` (said, not yet
+//! decided); then `Moved`, or `Kept` because the call was effectively cancelled at that moment; or `Dropped`.
+//!
+//! 1. `started` on the root's own thread decides on the spot, also in the middle of the child's poll: unlinked here,
+//!    linked there, and the checkpoints that follow see the nursery's scopes.
+//! 2. From another thread it only records, and wakes; the call decides at its next poll.
+//! 3. If the nursery belongs to another root, the child is handed over after the poll: owned by nobody on the way.
+//!
+//! A pending call keeps the nursery open (`Inbox::begin_start`).
+
+use super::core::{CoreSlot, Errors, spawn_task};
+use super::inbox::Inbox;
+use super::open::{Job, Shared, move_task};
+use super::task::{Name, name_task};
+use crate::cancel::region::{drop_in_root, in_root};
+use crate::cancel::slot::attach;
+use crate::error::{Error, Result, StartError, TaskError};
+use crate::sched::context;
+use crate::sched::node::{self, SlotRef};
+use crate::sched::remote::{self, Mail, SlotPtr};
+use crate::sched::root::{Root, finish_extras};
+use crate::task::header::{DONE, Header};
+use crate::task::wake;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::{Location, resume_unwind};
+use std::pin::Pin;
+use std::ptr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Waiting,
+    Started,
+    Moved,
+    Kept,
+    Dropped,
+}
+
+struct State<P> {
+    phase: Phase,
+    value: Option<P>,
+    child: Option<SlotRef>,
+}
+
+pub(crate) struct StartCell<P> {
+    state: Mutex<State<P>>,
+    target: Arc<Inbox>,
+}
+
+impl<P> StartCell<P> {
+    fn lock(&self) -> MutexGuard<'_, State<P>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn phase(&self) -> Phase {
+        self.lock().phase
+    }
+
+    fn decided(&self, phase: Phase) {
+        self.lock().phase = phase;
+    }
+
+    /// Decides where the child goes, if it can be decided now.
+    ///
+    /// # Safety
+    /// This thread holds the owner of `h`, which is the child, still in its private nursery.
+    unsafe fn decide(&self, h: &Header) {
+        // SAFETY: by contract.
+        unsafe {
+            let private = &*h.core.get();
+            if private.scope.node.is_effective() {
+                self.decided(Phase::Kept);
+            } else if let Some(target) = self.target.here() {
+                self.decided(Phase::Moved);
+                move_task(h, target);
+                self.target.end_start();
+            } else if !self.target.is_open() {
+                self.decided(Phase::Kept);
+            }
+        }
+    }
+}
+
+/// What a child started with [`Nursery::start`](super::Nursery::start) says that it has started with.
+pub struct TaskStatus<P = ()> {
+    cell: Option<Arc<StartCell<P>>>,
+}
+
+impl<P> fmt::Debug for TaskStatus<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskStatus").field("ignored", &self.cell.is_none()).finish()
+    }
+}
+
+impl<P> TaskStatus<P> {
+    /// Says that the task has started: `start` returns `value`, and the task moves into the nursery.
+    pub fn started(self, value: P) {
+        let Some(cell) = self.cell else { return };
+        let child = {
+            let mut state = cell.lock();
+            if state.phase != Phase::Waiting {
+                drop(state);
+                drop(value);
+                return;
+            }
+            state.phase = Phase::Started;
+            state.value = Some(value);
+            state.child.clone()
+        };
+        let Some(child) = child else { return };
+        if !child.is_live() {
+            return;
+        }
+        let h = child.as_ptr().cast::<Header>();
+        // SAFETY: the slot reference keeps it mapped; if it is here and live, it is in its private nursery.
+        unsafe {
+            if child.get().is_here() {
+                cell.decide(&*h);
+            }
+            if cell.phase() == Phase::Started {
+                wake::wake_header(h);
+            }
+        }
+    }
+
+    /// Makes a status that nobody listens to, to call such a function directly.
+    pub fn ignored() -> Self {
+        Self { cell: None }
+    }
+}
+
+type BoxFuture<'scope, E> = Pin<Box<dyn Future<Output = Result<(), E>> + 'scope>>;
+
+/// The private half of [`Start`] and `LocalStart`.
+pub(crate) struct Inner<'scope, P, E> {
+    fut: Option<BoxFuture<'scope, E>>,
+    cell: Arc<StartCell<P>>,
+    /// The nursery, for children of its lifetime; null for a `Spawner`'s.
+    shared: *const Shared<E>,
+    errors: Box<Errors<E>>,
+    core: *const CoreSlot,
+    own: Option<&'static Root>,
+    counted: bool,
+    finished: bool,
+    name: Name,
+    at: &'static Location<'static>,
+}
+
+impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
+    pub(crate) fn new<Fut>(
+        target: Arc<Inbox>,
+        shared: *const Shared<E>,
+        f: impl FnOnce(TaskStatus<P>) -> Fut,
+        name: Name,
+        at: &'static Location<'static>,
+    ) -> Self
+    where
+        Fut: Future<Output = Result<(), E>> + 'scope,
+    {
+        let state = State { phase: Phase::Waiting, value: None, child: None };
+        let cell = Arc::new(StartCell { state: Mutex::new(state), target });
+        let fut = f(TaskStatus { cell: Some(cell.clone()) });
+        Self {
+            fut: Some(Box::pin(fut)),
+            cell,
+            shared,
+            errors: Box::new(Errors::new()),
+            core: ptr::null(),
+            own: None,
+            counted: false,
+            finished: false,
+            name,
+            at,
+        }
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<P, E>> {
+        assert!(!self.finished, "a `start` future was polled after it had finished");
+        let mut own = self.own.take();
+        let result = in_root(&mut own, cx, |cx| self.poll_inside(cx));
+        if result.is_ready() {
+            drop_in_root(&mut own, || ());
+            self.finished = true;
+        }
+        self.own = own;
+        result
+    }
+
+    fn poll_inside(&mut self, cx: &mut Context<'_>) -> Poll<Result<P, E>> {
+        if let Some(fut) = self.fut.take() {
+            if !self.cell.target.begin_start() {
+                drop(fut);
+                return Poll::Ready(Err(StartError::Closed.into()));
+            }
+            self.counted = true;
+            // SAFETY: `in_root` sees to it that the context has a root; the errors are boxed.
+            unsafe {
+                self.core = CoreSlot::open(&raw const *self.errors, None, self.at);
+                let h = &*spawn_task::<_, E>(&*self.core, &*context::root(), fut);
+                name_task(h, self.name.take());
+                self.cell.lock().child = Some(SlotRef::new(&h.node));
+            }
+        } else {
+            // SAFETY: entered, and this is the poll of its future.
+            ready!(unsafe { attach((*self.core).node(), cx) });
+        }
+        // SAFETY: in use until this future ends; the root is held by this thread.
+        let (core, root) = unsafe { (&*self.core, &*context::root()) };
+        core.around.set(context::task());
+        core.set_parent(cx);
+        core.notified.set(true);
+        core.set_busy(false);
+        // SAFETY: held.
+        unsafe { core.run_batch(root) };
+        if self.cell.phase() == Phase::Started && core.live.get() > 0 {
+            // SAFETY: the child is in its private nursery, and not being polled.
+            unsafe { self.decide_now() };
+        }
+        if self.cell.phase() == Phase::Moved {
+            self.counted = false;
+            self.end_core();
+            let value = self.cell.lock().value.take();
+            return Poll::Ready(Ok(value.expect("a started child left a value")));
+        }
+        if core.live.get() == 0 {
+            let panic = core.panic.take();
+            self.end_core();
+            self.uncount();
+            if let Some(panic) = panic {
+                resume_unwind(panic);
+            }
+            let error = self.errors.take().pop();
+            let value = self.cell.lock().value.take();
+            return Poll::Ready(match (error, value) {
+                (Some(e), _) => Err(e),
+                (None, Some(value)) => Ok(value),
+                (None, None) => Err(StartError::NeverStarted.into()),
+            });
+        }
+        core.notified.set(false);
+        if core.has_ready() {
+            core.notified.set(true);
+            cx.waker().wake_by_ref();
+            if core.scope.node.is_effective() {
+                core.set_busy(true);
+            }
+        }
+        Poll::Pending
+    }
+
+    /// The child said that it has started, and is not being polled now.
+    unsafe fn decide_now(&mut self) {
+        let child = self.cell.lock().child.clone();
+        let Some(child) = child else { return };
+        // SAFETY: by contract.
+        unsafe {
+            let h = &*child.as_ptr().cast::<Header>();
+            self.cell.decide(h);
+            if self.cell.phase() != Phase::Started {
+                return;
+            }
+            // The nursery is another root's.
+            let core = &*h.core.get();
+            core.unqueue_all();
+            node::unlink(&h.node).wake();
+            core.live.set(core.live.get() - 1);
+            node::rehome(&h.node, context::root(), ptr::null()).wake();
+            h.clear(crate::task::header::QUEUED);
+            self.cell.decided(Phase::Moved);
+            let handed = Handed(SlotPtr(&h.node));
+            let job: Job = Box::new(move |core, root| handed.arrive(core, root));
+            if self.shared.is_null() {
+                let refused = self.cell.target.send(job);
+                drop(refused);
+            } else {
+                (*self.shared).send(job);
+            }
+            self.cell.target.end_start();
+        }
+    }
+
+    fn end_core(&mut self) {
+        let core = std::mem::replace(&mut self.core, ptr::null());
+        if !core.is_null() {
+            // SAFETY: held: called in this future's poll; no task is left.
+            unsafe { CoreSlot::end((*core).node()) }.wake();
+        }
+    }
+}
+
+impl<P, E> Inner<'_, P, E> {
+    fn uncount(&mut self) {
+        if std::mem::take(&mut self.counted) {
+            self.cell.target.end_start();
+        }
+    }
+
+    fn close(&mut self) -> Option<super::core::Panic> {
+        let (child, value) = {
+            let mut state = self.cell.lock();
+            if state.phase == Phase::Moved {
+                self.counted = false;
+            }
+            state.phase = Phase::Dropped;
+            (state.child.take(), state.value.take())
+        };
+        drop((child, value));
+        let core = std::mem::replace(&mut self.core, ptr::null());
+        let mut panic = None;
+        if !core.is_null() {
+            // SAFETY: the slot is in use; its future is being dropped.
+            unsafe {
+                panic = (*core).drop_futures();
+                let node = (*core).node();
+                let owner = (*node).owner();
+                if owner.is_null() {
+                    CoreSlot::end(node).wake();
+                } else {
+                    remote::perform(owner, Mail::EndCore(SlotPtr(node)));
+                }
+            }
+        }
+        self.uncount();
+        panic
+    }
+}
+
+impl<P, E> Drop for Inner<'_, P, E> {
+    fn drop(&mut self) {
+        let mut own = self.own.take();
+        let mut panic = None;
+        drop_in_root(&mut own, || panic = self.close());
+        if let Some(panic) = panic {
+            if !std::thread::panicking() {
+                resume_unwind(panic);
+            }
+        }
+    }
+}
+
+/// A task on its way from one root to another: owned by nobody else.
+struct Handed(SlotPtr);
+
+impl Handed {
+    fn arrive(self, core: &CoreSlot, root: &Root) {
+        let node = self.0.0;
+        std::mem::forget(self);
+        // SAFETY: the task is owned by nobody; this thread holds `root`, the nursery's owner.
+        unsafe {
+            let h = &*node.cast::<Header>();
+            node::rehome(node, ptr::null(), root).wake();
+            h.core.set(core);
+            core.live.set(core.live.get() + 1);
+            node::link(node, &core.group).wake();
+            crate::task::header::wake_local(h);
+        }
+    }
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        // SAFETY: owned by nobody else, and never to be polled.
+        unsafe {
+            let h = &*self.0.0.cast::<Header>();
+            h.set(DONE);
+            (h.vtable.get().drop)(h);
+            let extras = h.extras.borrow_mut().take();
+            finish_extras(extras, h.task_id());
+            let (class, home) = (h.vtable.get().class, h.node.home_ptr());
+            node::retire(&h.node).wake();
+            (*home).pool.release(&h.node, class, ptr::eq(context::root(), home));
+            Root::count_dec(home);
+        }
+    }
+}
+
+/// The future of [`Nursery::start`](super::Nursery::start).
+#[must_use = "futures do nothing unless awaited"]
+pub struct Start<'scope, P, E = Error> {
+    inner: Inner<'scope, P, E>,
+}
+
+// SAFETY: the child is `Send` by the bounds of the constructors; the rest is touched under the hold of its root.
+unsafe impl<P: Send, E: Send> Send for Start<'_, P, E> {}
+// SAFETY: a shared reference gives access to nothing.
+unsafe impl<P, E> Sync for Start<'_, P, E> {}
+impl<P, E> Unpin for Start<'_, P, E> {}
+
+impl<P, E> fmt::Debug for Start<'_, P, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Start").finish_non_exhaustive()
+    }
+}
+
+impl<'scope, P, E: TaskError + From<StartError>> Start<'scope, P, E> {
+    pub(crate) fn scoped<Fut>(
+        shared: &'scope Shared<E>,
+        f: impl FnOnce(TaskStatus<P>) -> Fut,
+        name: Name,
+        at: &'static Location<'static>,
+    ) -> Self
+    where
+        Fut: Future<Output = Result<(), E>> + Send + 'scope,
+    {
+        Self { inner: Inner::new(shared.inbox().clone(), shared, f, name, at) }
+    }
+
+    pub(crate) fn detached<Fut>(
+        target: Arc<Inbox>,
+        f: impl FnOnce(TaskStatus<P>) -> Fut,
+        at: &'static Location<'static>,
+    ) -> Self
+    where
+        Fut: Future<Output = Result<(), E>> + Send + 'scope,
+    {
+        Self { inner: Inner::new(target, ptr::null(), f, None, at) }
+    }
+}
+
+impl<P, E: TaskError + From<StartError>> Future for Start<'_, P, E> {
+    type Output = Result<P, E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.inner.poll(cx)
+    }
+}
+
+/// The future of [`LocalNursery::start`](super::LocalNursery::start).
+#[must_use = "futures do nothing unless awaited"]
+pub struct LocalStart<'scope, P, E = Error> {
+    inner: Inner<'scope, P, E>,
+    not_send: PhantomData<*const ()>,
+}
+
+impl<P, E> Unpin for LocalStart<'_, P, E> {}
+
+impl<P, E> fmt::Debug for LocalStart<'_, P, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalStart").finish_non_exhaustive()
+    }
+}
+
+impl<'scope, P, E: TaskError + From<StartError>> LocalStart<'scope, P, E> {
+    pub(crate) fn scoped<Fut>(
+        shared: &'scope Shared<E>,
+        f: impl FnOnce(TaskStatus<P>) -> Fut,
+        name: Name,
+        at: &'static Location<'static>,
+    ) -> Self
+    where
+        Fut: Future<Output = Result<(), E>> + 'scope,
+    {
+        let inner = Inner::new(shared.inbox().clone(), shared, f, name, at);
+        Self { inner, not_send: PhantomData }
+    }
+}
+
+impl<P, E: TaskError + From<StartError>> Future for LocalStart<'_, P, E> {
+    type Output = Result<P, E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.inner.poll(cx)
+    }
+}
+

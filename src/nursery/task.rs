@@ -1,0 +1,196 @@
+//! Spawning: on the nursery's own thread straight into its memory, from another by a job in its inbox.
+
+use super::core::{CoreSlot, spawn_task};
+use super::handle::{Handle, JoinCell, Joined};
+use super::open::{Job, Shared};
+use super::start::{Start, TaskStatus};
+use super::{Nursery, core};
+use crate::error::{Error, Result, StartError, TaskError};
+use crate::sched::context;
+use crate::sched::root::Root;
+use crate::task::header::Header;
+use crate::task::local::Locals;
+use std::borrow::Cow;
+use std::future::Future;
+use std::panic::Location;
+use std::sync::Arc;
+
+pub(crate) type Name = Option<Cow<'static, str>>;
+
+/// A named child to be, made by [`Nursery::task`].
+#[derive(Debug)]
+#[must_use = "a task does not exist before it is started"]
+pub struct Task<'scope, 'env, E = Error> {
+    nursery: &'scope Nursery<'scope, 'env, E>,
+    name: Cow<'static, str>,
+}
+
+impl<'scope, 'env, E: TaskError + Send + 'scope> Task<'scope, 'env, E> {
+    pub(super) fn new(nursery: &'scope Nursery<'scope, 'env, E>, name: Cow<'static, str>) -> Self {
+        Self { nursery, name }
+    }
+
+    /// As [`Nursery::start_soon`].
+    pub fn start_soon<F>(self, fut: F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'scope,
+    {
+        start_soon(&self.nursery.shared, fut, Some(self.name));
+    }
+
+    /// As [`Nursery::spawn`].
+    pub fn spawn<T, F>(self, fut: F) -> Handle<'scope, T>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'scope,
+        T: Send + 'scope,
+    {
+        spawn(&self.nursery.shared, fut, Some(self.name))
+    }
+
+    /// As [`Nursery::start`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Nursery::start`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Nursery::start`].
+    #[track_caller]
+    pub fn start<P, F, Fut>(self, f: F) -> Start<'scope, P, E>
+    where
+        F: FnOnce(TaskStatus<P>) -> Fut,
+        Fut: Future<Output = Result<(), E>> + Send + 'scope,
+        P: Send + 'scope,
+        E: From<StartError>,
+    {
+        Start::scoped(&self.nursery.shared, f, Some(self.name), Location::caller())
+    }
+}
+
+/// The task locals in force, to travel with a job.
+pub(crate) fn current_locals() -> Option<Arc<Locals>> {
+    let locals = context::ambient(|a| a.locals.get());
+    if locals.is_null() {
+        return None;
+    }
+    // SAFETY: borrowed from a frame of this thread that holds an `Arc`.
+    unsafe {
+        Arc::increment_strong_count(locals);
+        Some(Arc::from_raw(locals))
+    }
+}
+
+pub(crate) fn name_task(h: &Header, name: Name) {
+    if name.is_some() {
+        h.with_extras(|e| e.name = name);
+    }
+}
+
+/// A job that makes a task of `fut` when the nursery takes it in.
+pub(crate) fn job<'a, F, E>(fut: F, name: Name, then: impl FnOnce(&Header) + Send + 'a) -> Box<dyn FnOnce(&CoreSlot, &Root) + Send + 'a>
+where
+    F: Future<Output = Result<(), E>> + Send + 'a,
+    E: TaskError + 'a,
+{
+    let locals = current_locals();
+    Box::new(move |core, root| {
+        // SAFETY: run by the nursery that the job was left for, in its poll.
+        let h = unsafe { &*spawn_task::<F, E>(core, root, fut) };
+        name_task(h, name);
+        if locals.is_some() {
+            h.with_extras(|e| e.locals = locals);
+        }
+        then(h);
+    })
+}
+
+/// Extends the life of a scoped job to that of the list it is kept in.
+///
+/// # Safety
+/// The job is run or dropped before what it borrows ends.
+pub(crate) unsafe fn erase<'a>(job: Box<dyn FnOnce(&CoreSlot, &Root) + Send + 'a>) -> Job {
+    // SAFETY: only the lifetime changes.
+    unsafe { std::mem::transmute(job) }
+}
+
+#[inline(always)]
+pub(crate) fn start_soon<F, E>(shared: &Shared<E>, fut: F, name: Name)
+where
+    F: Future<Output = Result<(), E>>,
+    E: TaskError,
+{
+    match shared.here() {
+        Some((core, root)) => {
+            // SAFETY: held; the future lives as long as the nursery by the caller's bounds.
+            let h = unsafe { &*spawn_task::<F, E>(core, root, fut) };
+            name_task(h, name);
+        }
+        None => remotely(shared, fut, name, |_| ()),
+    }
+}
+
+#[cold]
+fn remotely<F, E>(shared: &Shared<E>, fut: F, name: Name, then: impl FnOnce(&Header))
+where
+    F: Future<Output = Result<(), E>>,
+    E: TaskError,
+{
+    struct AssertSend<T>(T);
+    // SAFETY: reached from another thread only through `&Nursery`, whose methods ask for `Send`; a local nursery is
+    // not `Sync`, and its children come here only while it is being dropped, on its own thread.
+    unsafe impl<T> Send for AssertSend<T> {}
+    impl<T> AssertSend<T> {
+        fn get(self) -> T {
+            self.0
+        }
+    }
+    let parts = AssertSend((fut, then, current_locals()));
+    let job: Box<dyn FnOnce(&CoreSlot, &Root) + Send + '_> = Box::new(move |core, root| {
+        let (fut, then, locals) = parts.get();
+        // SAFETY: run by the nursery that the job was left for, in its poll.
+        let h = unsafe { &*spawn_task::<F, E>(core, root, fut) };
+        name_task(h, name);
+        if locals.is_some() {
+            h.with_extras(|e| e.locals = locals);
+        }
+        then(h);
+    });
+    // SAFETY: the list is run or dropped by the nursery, which `'scope` data outlives.
+    shared.send(unsafe { erase(job) });
+}
+
+#[inline(always)]
+pub(crate) fn spawn<'scope, T, F, E>(shared: &Shared<E>, fut: F, name: Name) -> Handle<'scope, T>
+where
+    F: Future<Output = Result<T, E>>,
+    E: TaskError,
+    T: 'scope,
+{
+    let cell = JoinCell::new();
+    let joined = Joined::new(fut, cell.clone());
+    match shared.here() {
+        Some((core, root)) => {
+            // SAFETY: as `start_soon`.
+            let h = unsafe { &*spawn_task::<_, E>(core, root, joined) };
+            name_task(h, name);
+            cell.bind(h);
+        }
+        None => {
+            let bound = cell.clone();
+            remotely(shared, joined, name, move |h| bound.bind(h));
+        }
+    }
+    Handle::new(cell)
+}
+
+pub(crate) fn cancel_children<E>(shared: &Shared<E>) {
+    match shared.here() {
+        Some((core, _)) => core.cancel_children(),
+        None => {
+            if !shared.core.get().is_null() {
+                shared.send(Box::new(|core: &core::CoreSlot, _: &Root| core.cancel_children()));
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The ambient context: who polls whom on this thread, in one thread-local block without a destructor.
+//!
+//! Invariants:
+//!
+//! - `root` is null or a root that this thread holds (`root.rs`); `node` and `task` belong to it.
+//! - `node` is the innermost frame's cancel node; `task` the task whose poll this is.
+//! - Every change is undone by a guard, also on unwind: a [`Frame`] is a borrowed stack object.
+
+use super::node::Node;
+use super::root::Root;
+use crate::task::header::Header;
+use crate::task::local::Locals;
+use std::cell::Cell;
+use std::ptr;
+
+/// Operations that may complete without waiting before the task yields once.
+pub(crate) const STEPS: u32 = 64;
+
+pub(crate) struct Ambient {
+    pub(crate) root: Cell<*const Root>,
+    pub(crate) node: Cell<*const Node>,
+    pub(crate) task: Cell<*const Header>,
+    /// Task locals in force, borrowed from the frame that set them.
+    pub(crate) locals: Cell<*const Locals>,
+    /// What is left of the task's step budget.
+    pub(crate) steps: Cell<u32>,
+    /// `Cancelled` errors delivered during the current poll of a task.
+    pub(crate) delivered: Cell<u32>,
+}
+
+thread_local! {
+    static AMBIENT: Ambient = const {
+        Ambient {
+            root: Cell::new(ptr::null()),
+            node: Cell::new(ptr::null()),
+            task: Cell::new(ptr::null()),
+            locals: Cell::new(ptr::null()),
+            steps: Cell::new(STEPS),
+            delivered: Cell::new(0),
+        }
+    };
+}
+
+/// Runs `f` with the thread's context.
+#[inline(always)]
+pub(crate) fn ambient<R>(f: impl FnOnce(&Ambient) -> R) -> R {
+    AMBIENT.with(f)
+}
+
+#[inline(always)]
+pub(crate) fn root() -> *const Root {
+    ambient(|a| a.root.get())
+}
+
+#[inline(always)]
+pub(crate) fn node() -> *const Node {
+    ambient(|a| a.node.get())
+}
+
+#[inline(always)]
+pub(crate) fn task() -> *const Header {
+    ambient(|a| a.task.get())
+}
+
+/// Puts back what it saved when dropped.
+pub(crate) struct Frame {
+    root: *const Root,
+    node: *const Node,
+    task: *const Header,
+    locals: *const Locals,
+    steps: u32,
+    delivered: u32,
+}
+
+impl Frame {
+    #[inline(always)]
+    fn save(a: &Ambient) -> Self {
+        Self {
+            root: a.root.get(),
+            node: a.node.get(),
+            task: a.task.get(),
+            locals: a.locals.get(),
+            steps: a.steps.get(),
+            delivered: a.delivered.get(),
+        }
+    }
+
+    /// A frame of the same task: a scope, a nursery's own code.
+    #[inline(always)]
+    pub(crate) fn enter_node(node: *const Node) -> NodeFrame {
+        ambient(|a| NodeFrame(a.node.replace(node)))
+    }
+
+    /// The frame of a task's poll or drop.
+    #[inline(always)]
+    pub(crate) fn enter_task(task: *const Header, node: *const Node, locals: *const Locals) -> Self {
+        ambient(|a| {
+            let saved = Self::save(a);
+            a.node.set(node);
+            a.task.set(task);
+            a.locals.set(locals);
+            a.steps.set(STEPS);
+            a.delivered.set(0);
+            saved
+        })
+    }
+
+    /// The outermost frame of a root.
+    pub(crate) fn enter_root(root: *const Root) -> Self {
+        ambient(|a| {
+            let saved = Self::save(a);
+            a.root.set(root);
+            a.node.set(ptr::null());
+            a.task.set(ptr::null());
+            a.locals.set(ptr::null());
+            a.steps.set(STEPS);
+            a.delivered.set(0);
+            saved
+        })
+    }
+
+    /// Hides scopes and task.
+    pub(crate) fn isolate() -> Self {
+        ambient(|a| {
+            let saved = Self::save(a);
+            a.node.set(ptr::null());
+            a.task.set(ptr::null());
+            a.locals.set(ptr::null());
+            saved
+        })
+    }
+}
+
+impl Drop for Frame {
+    #[inline(always)]
+    fn drop(&mut self) {
+        ambient(|a| {
+            a.root.set(self.root);
+            a.node.set(self.node);
+            a.task.set(self.task);
+            a.locals.set(self.locals);
+            a.steps.set(self.steps);
+            a.delivered.set(self.delivered);
+        });
+    }
+}
+
+/// As [`Frame`], for a change of the node alone.
+pub(crate) struct NodeFrame(*const Node);
+
+impl Drop for NodeFrame {
+    #[inline(always)]
+    fn drop(&mut self) {
+        ambient(|a| a.node.set(self.0));
+    }
+}
+
+/// Calls `f` with the root that this thread holds, if any.
+#[inline(always)]
+pub(crate) fn with_root<R>(f: impl FnOnce(&'static Root) -> R) -> Option<R> {
+    let root = root();
+    // SAFETY: root cells are never unmapped; the context's is held by this thread.
+    (!root.is_null()).then(|| f(unsafe { &*root }))
+}

@@ -1,0 +1,234 @@
+//! What a root does when no task can run: waits for the alarm, or lets the watchers of idleness and the virtual clock go
+//! on.
+//!
+//! In order, once the reactor has been looked at and still nothing can run:
+//!
+//! 1. `wait_all_tasks_blocked` waiters, the shortest cushion first;
+//! 2. a virtual clock that jumps by itself jumps to the next deadline;
+//! 3. a virtual clock that stands still, with nothing that could wake anybody: deadlock.
+//!
+//! Whether something outside could wake the run is known only in part: registered sources, jobs and tokens are counted
+//! (`Settings::outside`), and clones of task wakers in foreign hands ([`Root::has_escaped_wakers`]), and of the clock. If
+//! only the latter two speak for it, the run waits [`GRACE`] of real time before it calls it a deadlock.
+
+use super::root::Root;
+use crate::task::wake::WakeRef;
+use crate::time::Instant;
+use std::fmt;
+use std::task::Context;
+use std::time::{Duration, Instant as StdInstant};
+use trine_backend::Alarm;
+
+/// See the module.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// A `wait_all_tasks_blocked` in progress.
+pub(crate) struct Waiter {
+    pub(crate) key: u64,
+    pub(crate) cushion: Duration,
+    pub(crate) wake: WakeRef,
+}
+
+/// The idle state of a root.
+pub(crate) struct Idle {
+    pub(crate) waiters: Vec<Waiter>,
+    next_key: u64,
+    /// Keys of waiters whose time has come.
+    fired: Vec<u64>,
+    /// Since when, in real time, nothing could run.
+    since: Option<StdInstant>,
+    /// How far the look at the reactor has got.
+    round: u32,
+    /// The look is complete: nothing came of it.
+    looked: bool,
+    alarm: Option<Box<dyn Alarm>>,
+    armed: Option<StdInstant>,
+}
+
+impl fmt::Debug for Idle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Idle").field("waiters", &self.waiters.len()).finish_non_exhaustive()
+    }
+}
+
+impl Idle {
+    pub(crate) const fn new() -> Self {
+        Self {
+            waiters: Vec::new(),
+            next_key: 0,
+            fired: Vec::new(),
+            since: None,
+            round: 0,
+            looked: false,
+            alarm: None,
+            armed: None,
+        }
+    }
+
+    /// Something ran.
+    #[inline(always)]
+    pub(crate) fn active(&mut self) {
+        self.since = None;
+        self.round = 0;
+        self.looked = false;
+    }
+
+    pub(crate) fn add(&mut self, cushion: Duration, wake: WakeRef) -> u64 {
+        self.next_key += 1;
+        let key = self.next_key;
+        self.waiters.push(Waiter { key, cushion, wake });
+        key
+    }
+
+    /// Has the waiter's time come? True only once.
+    pub(crate) fn take_fired(&mut self, key: u64) -> bool {
+        match self.fired.iter().position(|k| *k == key) {
+            Some(i) => {
+                self.fired.swap_remove(i);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Forgets a waiter; its waker is for the caller to drop.
+    pub(crate) fn remove(&mut self, key: u64) -> Option<WakeRef> {
+        self.fired.retain(|k| *k != key);
+        let i = self.waiters.iter().position(|w| w.key == key)?;
+        Some(self.waiters.remove(i).wake)
+    }
+}
+
+pub(crate) enum IdleOutcome {
+    /// Something may be runnable.
+    Again,
+    /// The host will poll when there is something to do.
+    Pending,
+    Deadlock,
+}
+
+/// Called by the holder when the main task is not runnable.
+pub(crate) fn wait(root: &Root, host: &mut Context<'_>) -> IdleOutcome {
+    let settings = root.settings();
+    let virtual_clock = settings.clock.mock().cloned();
+    let cushion = root.idle.borrow().waiters.iter().map(|w| w.cushion).min();
+    let mut wake_at: Option<StdInstant> = None;
+    if cushion.is_some() || virtual_clock.is_some() {
+        if root.is_notified() {
+            return IdleOutcome::Again;
+        }
+        // 0. Look at the reactor.
+        if !root.idle.borrow().looked {
+            if let Some(handle) = settings.handle() {
+                let round = root.idle.borrow().round;
+                if handle.poll_turn(host, round).is_pending() {
+                    root.idle.borrow_mut().round = round + 1;
+                    return IdleOutcome::Pending;
+                }
+            }
+            root.idle.borrow_mut().looked = true;
+            if root.main_woken.get() || root.is_notified() {
+                return IdleOutcome::Again;
+            }
+        }
+        let since = *root.idle.borrow_mut().since.get_or_insert_with(StdInstant::now);
+        // 1. Those who wait for idleness.
+        if let Some(cushion) = cushion {
+            if cushion.is_zero() || since.elapsed() >= cushion {
+                fire(root, cushion);
+                return IdleOutcome::Again;
+            }
+            wake_at = since.checked_add(cushion);
+        } else if let Some(clock) = &virtual_clock {
+            // 2. Autojump.
+            let next = root.timers.borrow().next();
+            match (clock.autojump_threshold(), next) {
+                (Some(threshold), Some(deadline)) => {
+                    if threshold.is_zero() || since.elapsed() >= threshold {
+                        clock.jump_to(deadline);
+                        root.read_clock();
+                        root.idle.borrow_mut().active();
+                        return IdleOutcome::Again;
+                    }
+                    wake_at = since.checked_add(threshold);
+                }
+                // 3. Nothing will ever happen by itself.
+                (_, None) if settings.outside() == 0 => {
+                    let alone = !root.has_escaped_wakers() && !clock.is_shared();
+                    if alone || since.elapsed() >= GRACE {
+                        return IdleOutcome::Deadlock;
+                    }
+                    wake_at = since.checked_add(GRACE);
+                }
+                _ => {}
+            }
+        }
+    }
+    if let Some(clock) = &virtual_clock {
+        clock.watch(host.waker());
+    }
+    let deadline = root.timers.borrow().next().and_then(|d| settings.clock.to_std(d));
+    let at = match (deadline, wake_at) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    arm(root, host, at)
+}
+
+fn fire(root: &Root, cushion: Duration) {
+    let mut due = Vec::new();
+    {
+        let mut idle = root.idle.borrow_mut();
+        let (now, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut idle.waiters).into_iter().partition(|w| w.cushion <= cushion);
+        idle.waiters = later;
+        for w in now {
+            idle.fired.push(w.key);
+            due.push(w.wake);
+        }
+        idle.active();
+    }
+    for w in due {
+        w.wake();
+    }
+}
+
+/// Sets the alarm. An alarm that is due already means another pass.
+fn arm(root: &Root, host: &mut Context<'_>, at: Option<StdInstant>) -> IdleOutcome {
+    let mut idle = root.idle.borrow_mut();
+    if at.is_none() && idle.armed.is_none() {
+        return IdleOutcome::Pending;
+    }
+    if idle.alarm.is_none() {
+        let made = root.settings().handle().map(|h| h.alarm());
+        match made {
+            Some(Ok(alarm)) => idle.alarm = Some(alarm),
+            Some(Err(e)) => panic!("trine: the backend has no timer: {e}"),
+            None => panic!("{}", crate::backend::NOTHING_DRIVES),
+        }
+    }
+    if idle.armed != at {
+        idle.armed = at;
+        idle.alarm.as_mut().expect("made above").set(at);
+    }
+    if at.is_none() {
+        return IdleOutcome::Pending;
+    }
+    if idle.alarm.as_mut().expect("made above").poll(host).is_ready() {
+        idle.armed = None;
+        drop(idle);
+        root.read_clock();
+        return IdleOutcome::Again;
+    }
+    IdleOutcome::Pending
+}
+
+/// The clock's reading, for those outside a root.
+pub(crate) fn now_or(root: *const Root) -> Instant {
+    if root.is_null() {
+        crate::time::Clock::real_now()
+    } else {
+        // SAFETY: the context's root is held by this thread.
+        unsafe { (*root).read_clock() }
+    }
+}

@@ -1,0 +1,19 @@
+//! The scheduler: roots, the ambient context, the cancel tree, timers, and the way in for other threads.
+//!
+//! ```text
+//! context   who polls whom on this thread
+//! node      the cancel tree               (pure but for wakers)
+//! root      turns and passes              pool   task memory
+//! remote    wakes and mail from outside   count  the biased reference count
+//! timers    deadlines (pure)              idle   what to do when nothing can run
+//! ```
+
+pub(crate) mod context;
+pub(crate) mod count;
+pub(crate) mod idle;
+pub(crate) mod node;
+pub(crate) mod pool;
+pub(crate) mod remote;
+pub(crate) mod root;
+pub(crate) mod sync;
+pub(crate) mod timers;

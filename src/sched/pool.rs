@@ -1,0 +1,222 @@
+//! Task memory: slots by size class, carved from chunks that belong to one root.
+//!
+//! Invariants:
+//!
+//! - A slot keeps its kind (task, scope, nursery) for ever, and its head is always a valid [`Node`]; that is what makes
+//!   stale references harmless.
+//! - `free` lists and chunks are touched only by the holder of the root; `given_back` takes slots from any thread.
+//! - Each slot in use counts one on the root. Chunks are unmapped when the root has ended and its count is zero.
+
+use super::node::{Kind, Node};
+use super::root::Root;
+use super::sync::{AtomicPtr, Ordering};
+use crate::cancel::slot::ScopeSlot;
+use crate::nursery::core::CoreSlot;
+use crate::task::header::Header;
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::cell::{Cell, RefCell};
+use std::ptr;
+
+/// Alignment of slots, and granularity of sizes.
+pub(crate) const ALIGN: usize = 16;
+/// Larger task slots do not exist: such a future is boxed.
+pub(crate) const MAX_SLOT: usize = 2048;
+
+const FINE: usize = 512 / 16;
+const COARSE: usize = (MAX_SLOT - 512) / 128;
+/// Task classes, then one for scopes and one for nurseries.
+pub(crate) const TASK_CLASSES: usize = FINE + COARSE + 1;
+pub(crate) const SCOPE_CLASS: usize = TASK_CLASSES;
+pub(crate) const CORE_CLASS: usize = TASK_CLASSES + 1;
+const CLASSES: usize = TASK_CLASSES + 2;
+
+const FIRST_CHUNK: usize = 4 << 10;
+const LAST_CHUNK: usize = 256 << 10;
+
+/// The class for a task slot of `size` bytes.
+pub(crate) const fn task_class(size: usize) -> usize {
+    if size <= 512 { size.div_ceil(16) } else { FINE + (size - 512).div_ceil(128) }
+}
+
+const fn class_size(class: usize) -> usize {
+    if class == SCOPE_CLASS {
+        size_of::<ScopeSlot>().next_multiple_of(ALIGN)
+    } else if class == CORE_CLASS {
+        size_of::<CoreSlot>().next_multiple_of(ALIGN)
+    } else if class <= FINE {
+        class * 16
+    } else {
+        512 + (class - FINE) * 128
+    }
+}
+
+/// Free slots are linked through this, in front of which stands a valid head.
+struct Links;
+
+impl Links {
+    /// Links of free slots reuse `Node::parent`, which a free node does not need.
+    fn next(node: *const Node) -> *const Node {
+        // SAFETY: free slots have valid heads.
+        unsafe { (*node).parent.get() }
+    }
+
+    fn set(node: *const Node, next: *const Node) {
+        // SAFETY: as above.
+        unsafe { (*node).parent.set(next) }
+    }
+}
+
+/// See the module.
+pub(crate) struct Pool {
+    free: [Cell<*const Node>; CLASSES],
+    /// Slots given back by threads that do not hold the root, as `(node, class)` stacks per class would be too many:
+    /// one stack, the class stands in the slot.
+    given_back: AtomicPtr<Node>,
+    bump: Cell<*mut u8>,
+    end: Cell<*mut u8>,
+    chunks: RefCell<Vec<(*mut u8, Layout)>>,
+}
+
+impl Pool {
+    pub(crate) fn new() -> Self {
+        Self {
+            free: [const { Cell::new(ptr::null()) }; CLASSES],
+            given_back: AtomicPtr::new(ptr::null_mut()),
+            bump: Cell::new(ptr::null_mut()),
+            end: Cell::new(ptr::null_mut()),
+            chunks: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// Takes a slot, with a free head of the class's kind.
+    ///
+    /// # Safety
+    /// This thread holds `root`, whose pool this is.
+    #[inline(always)]
+    pub(crate) unsafe fn allocate(&self, root: *const Root, class: usize) -> *const Node {
+        let node = self.free[class].get();
+        // SAFETY: held by contract.
+        unsafe {
+            (*root).count_inc();
+            if node.is_null() {
+                return self.carve(root, class);
+            }
+            self.free[class].set(Links::next(node));
+            node
+        }
+    }
+
+    /// Gives a slot back. Its node has been retired.
+    ///
+    /// # Safety
+    /// The slot is of this pool and class and in use by nobody; `holds`: this thread holds the root, which has not
+    /// ended.
+    #[inline(always)]
+    pub(crate) unsafe fn release(&self, node: *const Node, class: usize, holds: bool) {
+        if holds {
+            Links::set(node, self.free[class].get());
+            self.free[class].set(node);
+        } else {
+            // SAFETY: in use by nobody.
+            unsafe { self.give_back(node, class) };
+        }
+    }
+
+    #[cold]
+    unsafe fn give_back(&self, node: *const Node, class: usize) {
+        // SAFETY: in use by nobody.
+        unsafe { (*node).rounds.set(class as u16) };
+        let mut head = self.given_back.load(Ordering::Relaxed);
+        loop {
+            Links::set(node, head);
+            match self.given_back.compare_exchange_weak(
+                head,
+                node.cast_mut(),
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return,
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    #[cold]
+    unsafe fn carve(&self, root: *const Root, class: usize) -> *const Node {
+        let mut back = self.given_back.swap(ptr::null_mut(), Ordering::Acquire).cast_const();
+        while !back.is_null() {
+            let next = Links::next(back);
+            // SAFETY: a free slot's head is valid; `give_back` wrote the class.
+            let of = usize::from(unsafe { (*back).rounds.get() });
+            Links::set(back, self.free[of].get());
+            self.free[of].set(back);
+            back = next;
+        }
+        let node = self.free[class].get();
+        if !node.is_null() {
+            self.free[class].set(Links::next(node));
+            return node;
+        }
+        let size = class_size(class);
+        if (self.end.get() as usize) - (self.bump.get() as usize) < size {
+            self.grow(size);
+        }
+        let slot = self.bump.get();
+        // SAFETY: there is room for `size` bytes, aligned to ALIGN, which nobody else has.
+        unsafe {
+            self.bump.set(slot.add(size));
+            match class {
+                SCOPE_CLASS => slot.cast::<ScopeSlot>().write(ScopeSlot::fresh(root)),
+                CORE_CLASS => slot.cast::<CoreSlot>().write(CoreSlot::fresh(root)),
+                _ => slot.cast::<Header>().write(Header::fresh(root)),
+            }
+        }
+        slot.cast_const().cast()
+    }
+
+    fn grow(&self, size: usize) {
+        let mut chunks = self.chunks.borrow_mut();
+        let bytes = (FIRST_CHUNK << chunks.len().min(6)).min(LAST_CHUNK).max(size);
+        let layout = Layout::from_size_align(bytes, 64).expect("chunk sizes are small");
+        // SAFETY: the size is not zero.
+        let chunk = unsafe { alloc(layout) };
+        if chunk.is_null() {
+            handle_alloc_error(layout);
+        }
+        chunks.push((chunk, layout));
+        self.bump.set(chunk);
+        // SAFETY: one past the end of the chunk.
+        self.end.set(unsafe { chunk.add(bytes) });
+    }
+
+    /// Unmaps everything.
+    ///
+    /// # Safety
+    /// The root has ended and its count is zero: nothing refers to a slot.
+    pub(crate) unsafe fn clear(&self) {
+        for class in &self.free {
+            class.set(ptr::null());
+        }
+        self.given_back.store(ptr::null_mut(), Ordering::Relaxed);
+        self.bump.set(ptr::null_mut());
+        self.end.set(ptr::null_mut());
+        for (chunk, layout) in self.chunks.borrow_mut().drain(..) {
+            // SAFETY: allocated with this layout; unreferenced by contract.
+            unsafe { dealloc(chunk, layout) };
+        }
+    }
+
+    /// Bytes mapped.
+    pub(crate) fn bytes(&self) -> usize {
+        self.chunks.borrow().iter().map(|(_, l)| l.size()).sum()
+    }
+}
+
+/// The kind that a class's slots have.
+pub(crate) const fn kind_of(class: usize) -> Kind {
+    match class {
+        SCOPE_CLASS => Kind::Scope,
+        CORE_CLASS => Kind::Nursery,
+        _ => Kind::Task,
+    }
+}

@@ -1,0 +1,140 @@
+//! What all waiting futures have in common: how a queued wait is polled, and how wakes are carried out of a lock.
+
+use super::guarded::Guarded;
+use super::queue::{Key, Progress, WaitQueue};
+use crate::task::park::Parked;
+use std::panic::Location;
+use std::task::Context;
+
+/// Something with a wait queue behind a lock.
+pub(crate) trait Queue<S> {
+    fn with_queue<R>(&self, f: impl FnOnce(&mut WaitQueue<S>) -> R) -> R;
+}
+
+impl<S> Queue<S> for Guarded<WaitQueue<S>> {
+    #[inline]
+    fn with_queue<R>(&self, f: impl FnOnce(&mut WaitQueue<S>) -> R) -> R {
+        self.with(f)
+    }
+}
+
+/// How a wait appears in the task tree, and whether cancellation ends it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) op: &'static str,
+    pub(crate) at: &'static Location<'static>,
+    pub(crate) shielded: bool,
+}
+
+impl Place {
+    #[inline]
+    pub(crate) const fn new(op: &'static str, at: &'static Location<'static>) -> Self {
+        Self {
+            op,
+            at,
+            shielded: false,
+        }
+    }
+
+    /// Begins a wait here. Not with a lock held.
+    #[inline]
+    pub(crate) fn park(self, cx: &mut Context<'_>) -> Parked {
+        Parked::renew(self.shielded, cx, self.op, self.at)
+    }
+}
+
+/// What became of a queued wait. Except when pending, its entry is free.
+#[derive(Debug)]
+pub(crate) enum Step<S> {
+    Pending,
+    Done(S),
+    Cancelled(S),
+}
+
+/// Polls a queued wait: one lock, two more if the task or its scope has changed.
+#[inline]
+pub(crate) fn poll_queued<S>(
+    queue: &impl Queue<S>,
+    key: Key,
+    place: Place,
+    cx: &mut Context<'_>,
+) -> Step<S> {
+    match queue.with_queue(|queue| queue.poll(key, cx)) {
+        Progress::Waiting => Step::Pending,
+        Progress::Stale => renew_queued(queue, key, place, cx),
+        Progress::Done(slot) => Step::Done(slot),
+        Progress::Cancelled(slot, _parked) => Step::Cancelled(slot),
+    }
+}
+
+#[cold]
+fn renew_queued<S>(queue: &impl Queue<S>, key: Key, place: Place, cx: &mut Context<'_>) -> Step<S> {
+    let fresh = place.park(cx);
+    let (progress, _spare) = queue.with_queue(|queue| queue.renew(key, fresh));
+    match progress {
+        Progress::Waiting | Progress::Stale => Step::Pending,
+        Progress::Done(slot) => Step::Done(slot),
+        Progress::Cancelled(slot, _parked) => Step::Cancelled(slot),
+    }
+}
+
+/// Panics because a future was polled again after it had finished.
+#[cold]
+pub(crate) fn polled_after_end(op: &str) -> ! {
+    panic!("`{op}` polled again after it had finished")
+}
+
+/// Waits that were completed under a lock, to be woken after its release, in order.
+#[derive(Debug)]
+#[must_use = "the tasks have to be woken"]
+pub(crate) enum Wakes<W = Parked> {
+    None,
+    One(W),
+    Many(Vec<W>),
+}
+
+impl<W> Wakes<W> {
+    pub(crate) fn push(&mut self, parked: W) {
+        *self = match std::mem::replace(self, Self::None) {
+            Self::None => Self::One(parked),
+            Self::One(first) => Self::Many(vec![first, parked]),
+            Self::Many(mut all) => {
+                all.push(parked);
+                Self::Many(all)
+            }
+        };
+    }
+}
+
+impl<W> From<Option<W>> for Wakes<W> {
+    #[inline]
+    fn from(parked: Option<W>) -> Self {
+        parked.map_or(Self::None, Self::One)
+    }
+}
+
+impl Wakes {
+    /// Wakes them all, even if the code of one waker panics. Not with a lock held.
+    #[inline]
+    pub(crate) fn wake(self) {
+        match self {
+            Self::None => {}
+            Self::One(parked) => parked.wake(),
+            Self::Many(all) => wake_many(all),
+        }
+    }
+}
+
+#[cold]
+fn wake_many(all: Vec<Parked>) {
+    struct Rest(std::vec::IntoIter<Parked>);
+    impl Drop for Rest {
+        fn drop(&mut self) {
+            self.0.by_ref().for_each(Parked::wake);
+        }
+    }
+    let mut rest = Rest(all.into_iter());
+    for parked in rest.0.by_ref() {
+        parked.wake();
+    }
+}

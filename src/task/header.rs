@@ -1,0 +1,194 @@
+//! The head of a task's memory: `{header | future}` in one pooled slot.
+//!
+//! State of a header, touched only by the thread that holds its owner, save for `remote_*`:
+//!
+//! - `QUEUED`: on its nursery's ready queue (or in the batch taken from it), exactly once.
+//! - `RUNNING`: its future is being polled or dropped.
+//! - `DONE`: the future is gone; the slot is about to be recycled, wakes are ignored.
+
+use crate::nursery::core::Core;
+use crate::sched::node::{Kind, Node};
+use crate::sched::root::Root;
+use crate::sched::sync::{AtomicBool, AtomicPtr};
+use crate::task::local::Locals;
+use crate::task::{OnExit, TaskId};
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::panic::Location;
+use std::ptr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+pub(crate) const QUEUED: u8 = 1;
+pub(crate) const RUNNING: u8 = 2;
+pub(crate) const DONE: u8 = 4;
+
+/// How a task ended, as far as its nursery is concerned; errors have been stored by then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ended {
+    Ok,
+    Failed,
+}
+
+/// What the future behind a header can do. The functions get the slot; the frame is pushed by the caller.
+pub(crate) struct VTable {
+    /// Polls the future. A value goes to its handle, an error to the nursery that the header belongs to when the poll
+    /// returns.
+    pub(crate) poll: unsafe fn(*const Header, &mut Context<'_>) -> Poll<Ended>,
+    /// Ends the task with `Cancelled`, as if its future had returned that.
+    pub(crate) abandon: unsafe fn(*const Header) -> Ended,
+    /// Drops the future (once).
+    pub(crate) drop: unsafe fn(*const Header),
+    /// Size class of the slot.
+    pub(crate) class: usize,
+    /// A child, as opposed to a body, a branch of a race or a main future, which belong to the task around.
+    pub(crate) is_child: bool,
+    /// Linked under its nursery's group.
+    pub(crate) in_group: bool,
+}
+
+/// What few tasks have.
+#[derive(Default)]
+pub(crate) struct Extras {
+    pub(crate) name: Option<Cow<'static, str>>,
+    pub(crate) locals: Option<Arc<Locals>>,
+    pub(crate) hooks: Vec<Arc<dyn OnExit>>,
+}
+
+/// Where a task waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    pub(crate) op: &'static str,
+    pub(crate) at: &'static Location<'static>,
+}
+
+/// See the module.
+#[repr(C)]
+pub(crate) struct Header {
+    pub(crate) node: Node,
+    /// Link in a root's remote stack, and whether the header is on one. Persist across recycling.
+    pub(crate) remote_next: AtomicPtr<Header>,
+    pub(crate) remote: AtomicBool,
+    pub(crate) state: Cell<u8>,
+    pub(crate) vtable: Cell<&'static VTable>,
+    /// The nursery whose ready queue this is for; null for a root's main task.
+    pub(crate) core: Cell<*const Core>,
+    /// Link in the ready queue.
+    pub(crate) next_ready: Cell<*const Header>,
+    pub(crate) id: Cell<u64>,
+    /// Id of the task that spawned it; 0 for none.
+    pub(crate) parent_id: Cell<u64>,
+    pub(crate) wait: Cell<Option<Wait>>,
+    pub(crate) extras: RefCell<Option<Box<Extras>>>,
+}
+
+unsafe fn never(_: *const Header, _: &mut Context<'_>) -> Poll<Ended> {
+    unreachable!("a free task slot is not polled")
+}
+unsafe fn never_abandon(_: *const Header) -> Ended {
+    unreachable!("a free task slot is not abandoned")
+}
+unsafe fn nothing(_: *const Header) {}
+
+/// Of a slot that is free, and of main tasks, whose future lives elsewhere.
+pub(crate) static NO_FUTURE: VTable =
+    VTable { poll: never, abandon: never_abandon, drop: nothing, class: 0, is_child: false, in_group: false };
+
+impl Header {
+    /// A free slot in the memory of `home`.
+    pub(crate) fn fresh(home: *const Root) -> Self {
+        Self {
+            node: Node::fresh(home, Kind::Task),
+            remote_next: AtomicPtr::new(ptr::null_mut()),
+            remote: AtomicBool::new(false),
+            state: Cell::new(DONE),
+            vtable: Cell::new(&NO_FUTURE),
+            core: Cell::new(ptr::null()),
+            next_ready: Cell::new(ptr::null()),
+            id: Cell::new(0),
+            parent_id: Cell::new(0),
+            wait: Cell::new(None),
+            extras: RefCell::new(None),
+        }
+    }
+
+    /// Puts a free slot to use; the future has been written by the caller.
+    #[inline(always)]
+    pub(crate) fn begin(&self, root: &Root, vtable: &'static VTable, core: *const Core) {
+        self.node.begin(root, 0);
+        self.state.set(0);
+        self.vtable.set(vtable);
+        self.core.set(core);
+        self.id.set(root.next_task_id());
+        self.wait.set(None);
+    }
+
+    #[inline(always)]
+    pub(crate) fn task_id(&self) -> TaskId {
+        TaskId(self.id.get())
+    }
+
+    #[inline(always)]
+    pub(crate) fn has(&self, flag: u8) -> bool {
+        self.state.get() & flag != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn set(&self, flag: u8) {
+        self.state.set(self.state.get() | flag);
+    }
+
+    #[inline(always)]
+    pub(crate) fn clear(&self, flag: u8) {
+        self.state.set(self.state.get() & !flag);
+    }
+
+    pub(crate) fn with_extras<R>(&self, f: impl FnOnce(&mut Extras) -> R) -> R {
+        f(self.extras.borrow_mut().get_or_insert_default())
+    }
+
+    /// The task locals that the task was spawned with.
+    #[inline(always)]
+    pub(crate) fn locals(&self) -> *const Locals {
+        // SAFETY-free: a borrow of a cell that only the holder touches.
+        match &*self.extras.borrow() {
+            None => ptr::null(),
+            Some(extras) => extras.locals.as_ref().map_or(ptr::null(), Arc::as_ptr),
+        }
+    }
+
+    pub(crate) fn name(&self) -> Option<Cow<'static, str>> {
+        self.extras.borrow().as_ref().and_then(|e| e.name.clone())
+    }
+}
+
+/// Queues a task and, as far up as needed, the tasks that its nursery is polled by.
+///
+/// # Safety
+/// This thread holds the owner of `header`.
+#[inline(always)]
+pub(crate) unsafe fn wake_local(header: *const Header) {
+    let mut at = header;
+    loop {
+        // SAFETY: alive: a nursery's parent task is kept mapped by the nursery, and a finished one is `DONE`.
+        let h = unsafe { &*at };
+        let state = h.state.get();
+        if state & (QUEUED | DONE) != 0 {
+            return;
+        }
+        h.state.set(state | QUEUED);
+        let core = h.core.get();
+        if core.is_null() {
+            // SAFETY: this thread holds the root.
+            unsafe { (*h.node.owner()).main_woken.set(true) };
+            return;
+        }
+        // SAFETY: a nursery outlives the use of its children's slots.
+        let core = unsafe { &*core };
+        core.push_ready(h);
+        match core.notify_parent() {
+            Some(parent) => at = parent,
+            None => return,
+        }
+    }
+}

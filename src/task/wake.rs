@@ -1,0 +1,135 @@
+//! Wakers of tasks. They own nothing but a count that keeps their memory mapped.
+//!
+//! 1. A task is polled with a *lent* waker: its data is the task's header, and no count is taken for it.
+//! 2. A clone takes a count on the header's home ([`SlotRef`] semantics), biased: no atomic on the thread that holds it.
+//! 3. Waking goes by the header's owner: if this thread holds that root, a flag and an intrusive push
+//!    ([`header::wake_local`]); else the root's remote stack ([`crate::sched::remote`]).
+//! 4. A waker that outlives its task may meet another task in the same slot: a spurious wake, which every future must
+//!    tolerate anyway.
+
+use super::header::{self, Header};
+use crate::sched::context;
+use crate::sched::node::SlotRef;
+use crate::sched::remote;
+use crate::sched::root::Root;
+use std::mem::ManuallyDrop;
+use std::task::{RawWaker, RawWakerVTable, Waker};
+
+static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
+
+unsafe fn clone(data: *const ()) -> RawWaker {
+    let header = data.cast::<Header>();
+    // SAFETY: the waker that is cloned keeps the slot mapped.
+    unsafe {
+        let home = (*header).node.home();
+        home.count_inc();
+        home.escaped_inc();
+    }
+    RawWaker::new(data, &VTABLE)
+}
+
+unsafe fn wake(data: *const ()) {
+    // SAFETY: as the two parts ask.
+    unsafe {
+        wake_by_ref(data);
+        drop_waker(data);
+    }
+}
+
+unsafe fn wake_by_ref(data: *const ()) {
+    // SAFETY: the waker keeps the slot mapped.
+    unsafe { wake_header(data.cast()) }
+}
+
+unsafe fn drop_waker(data: *const ()) {
+    let header = data.cast::<Header>();
+    // SAFETY: the count that `clone` took.
+    unsafe {
+        let home = (*header).node.home_ptr();
+        (*home).escaped_dec();
+        Root::count_dec(home);
+    }
+}
+
+/// Wakes a task from anywhere.
+///
+/// # Safety
+/// The header is the head of a mapped task slot.
+#[inline(always)]
+pub(crate) unsafe fn wake_header(header: *const Header) {
+    // SAFETY: mapped by contract.
+    let h = unsafe { &*header };
+    let owner = h.node.owner();
+    if owner.is_null() {
+        return;
+    }
+    if owner == context::root() {
+        // SAFETY: this thread holds the owner.
+        unsafe { header::wake_local(header) };
+    } else {
+        // SAFETY: mapped by contract.
+        unsafe { remote::push(owner, header) };
+    }
+}
+
+/// The waker that a task is polled with; not to be dropped.
+#[inline(always)]
+pub(crate) fn lend(header: *const Header) -> ManuallyDrop<Waker> {
+    // SAFETY: the vtable's functions accept any mapped task header; the lent waker lives no longer than the poll.
+    ManuallyDrop::new(unsafe { Waker::from_raw(RawWaker::new(header.cast(), &VTABLE)) })
+}
+
+/// The task behind a waker, if it is one of ours.
+#[inline(always)]
+pub(crate) fn header_of(waker: &Waker) -> Option<*const Header> {
+    if std::ptr::eq(waker.vtable(), &raw const VTABLE) { Some(waker.data().cast()) } else { None }
+}
+
+/// A waker for our own use: a task without the indirection, or somebody's waker.
+#[derive(Debug, Clone)]
+pub(crate) enum WakeRef {
+    Task(SlotRef),
+    Foreign(Waker),
+}
+
+impl WakeRef {
+    #[inline(always)]
+    pub(crate) fn from_waker(waker: &Waker) -> Self {
+        match header_of(waker) {
+            // SAFETY: the waker keeps the slot mapped.
+            Some(header) => Self::Task(unsafe { SlotRef::new(header.cast()) }),
+            None => Self::Foreign(waker.clone()),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn will_wake(&self, waker: &Waker) -> bool {
+        match self {
+            Self::Task(slot) => {
+                header_of(waker).is_some_and(|h| h.cast() == slot.as_ptr()) && slot.is_live()
+            }
+            Self::Foreign(own) => own.will_wake(waker),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn wake_by_ref(&self) {
+        match self {
+            // SAFETY: the slot reference keeps it mapped; only task slots get here.
+            Self::Task(slot) => {
+                if slot.is_live() {
+                    unsafe { wake_header(slot.as_ptr().cast()) }
+                }
+            }
+            Self::Foreign(waker) => waker.wake_by_ref(),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn wake(self) {
+        match self {
+            Self::Foreign(waker) => waker.wake(),
+            task => task.wake_by_ref(),
+        }
+    }
+}

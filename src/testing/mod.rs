@@ -1,0 +1,32 @@
+//! For tests: a virtual clock, orders of scheduling, waiting until nothing can run.
+
+mod blocked;
+mod clock;
+
+pub use blocked::{AllTasksBlocked, wait_all_tasks_blocked, wait_all_tasks_blocked_for};
+pub use clock::MockClock;
+
+use std::future::Future;
+
+/// The order in which the runnable children of a nursery run. Correct programs do not depend on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Order {
+    /// In the order in which they became runnable.
+    #[default]
+    Fifo,
+    /// The other way round.
+    Lifo,
+    /// In a pseudo-random order that the number determines.
+    Shuffle(u64),
+}
+
+/// Runs a future as [`trine::run`](crate::run()), on a virtual clock that jumps to the next deadline whenever no task
+/// can run.
+///
+/// # Panics
+///
+/// As [`trine::run`](crate::run()). With the task tree if the program deadlocks.
+pub fn run<T>(fut: impl Future<Output = T>) -> T {
+    crate::Builder::new().clock(MockClock::new().autojump()).run(fut)
+}

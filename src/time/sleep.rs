@@ -1,0 +1,306 @@
+//! Sleeping.
+
+use super::{Checkpoint, Instant};
+use crate::cancel::region::{drop_in_root, in_root};
+use crate::error::Cancelled;
+use crate::sched::context;
+use crate::sched::remote::{self, Mail};
+use crate::sched::root::Root;
+use crate::sched::timers::{Target, TimerKey};
+use crate::task::park::{self, Entry, Parked};
+use crate::task::wake::WakeRef;
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::ptr;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+/// A timer of some root: removed on drop, wherever that root is.
+struct Timer {
+    root: *const Root,
+    key: TimerKey,
+}
+
+// SAFETY: the root's timers are touched only under its hold.
+unsafe impl Send for Timer {}
+// SAFETY: as above.
+unsafe impl Sync for Timer {}
+
+impl Timer {
+    /// Under the context's root.
+    fn new(root: &Root, key: TimerKey) -> Self {
+        root.count_inc();
+        Self { root, key }
+    }
+
+    fn is_here(&self) -> bool {
+        ptr::eq(self.root, context::root())
+    }
+
+    fn root(&self) -> &Root {
+        // SAFETY: root cells are never unmapped.
+        unsafe { &*self.root }
+    }
+
+    /// The deadline that a timer of another root has, if that root can be asked.
+    fn deadline_elsewhere(&self) -> Option<Instant> {
+        // SAFETY: not the context's root.
+        let hold = unsafe { Root::borrow_idle(self.root) }?;
+        let deadline = self.root().timers.borrow_mut().deadline(self.key, super::Clock::real_now);
+        drop(hold);
+        deadline
+    }
+}
+
+impl Drop for Timer {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: root cells are never unmapped; the count was taken in `new`.
+        unsafe {
+            if self.is_here() {
+                let waste = self.root().timers.borrow_mut().remove(self.key);
+                drop(waste);
+            } else {
+                remote::perform(self.root, Mail::EndTimer(self.key));
+            }
+            Root::count_dec(self.root);
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Until {
+    After(Duration),
+    At(Instant),
+}
+
+enum Stage {
+    Start(Entry),
+    Yielding(Checkpoint),
+    Waiting(Timer, Parked),
+    Done,
+}
+
+/// The future of [`sleep`] and [`sleep_until`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct Sleep {
+    until: Until,
+    stage: Stage,
+    own: Option<&'static Root>,
+    at: &'static Location<'static>,
+}
+
+impl fmt::Debug for Sleep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sleep").field("until", &self.until).finish_non_exhaustive()
+    }
+}
+
+impl Sleep {
+    #[inline(always)]
+    fn poll_inside(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cancelled>> {
+        const OP: &str = "sleep";
+        loop {
+            match &mut self.stage {
+                Stage::Start(entry) => {
+                    let entered = ready!(entry.poll(cx));
+                    if let Err(c) = entered {
+                        self.stage = Stage::Done;
+                        return Poll::Ready(Err(c));
+                    }
+                    // SAFETY: `in_root` sees to it that the context has a root, which this thread holds.
+                    let root = unsafe { &*context::root() };
+                    let past = match self.until {
+                        Until::After(d) => d.is_zero(),
+                        Until::At(at) => at <= root.read_clock(),
+                    };
+                    if past {
+                        self.stage = Stage::Yielding(Checkpoint::new());
+                        continue;
+                    }
+                    self.wait(root, cx, self.until);
+                    return Poll::Pending;
+                }
+                Stage::Yielding(checkpoint) => {
+                    let result = ready!(checkpoint.poll_inner(cx));
+                    self.stage = Stage::Done;
+                    return Poll::Ready(result);
+                }
+                Stage::Waiting(timer, parked) => {
+                    if park::is_cancelled() || (timer.is_here() && timer.root().timers.borrow().is_fired(timer.key)) {
+                        let result = if park::is_cancelled() { Err(park::cancelled()) } else { Ok(()) };
+                        if result.is_err() {
+                            park::count_delivery();
+                        }
+                        self.stage = Stage::Done;
+                        return Poll::Ready(result);
+                    }
+                    if parked.is_cancelled() && parked.is_current(cx) {
+                        park::count_delivery();
+                        self.stage = Stage::Done;
+                        return Poll::Ready(Err(park::cancelled()));
+                    }
+                    // SAFETY: as above.
+                    let root = unsafe { &*context::root() };
+                    if !timer.is_here() {
+                        let until = timer.deadline_elsewhere().map_or(self.until, Until::At);
+                        self.wait(root, cx, until);
+                        return Poll::Pending;
+                    }
+                    if !parked.is_current(cx) {
+                        let fresh = Parked::new(cx, OP, self.at);
+                        let target = Target::Wake(WakeRef::from_waker(cx.waker()));
+                        let old = timer.root().timers.borrow_mut().set_target(timer.key, target);
+                        let waste = std::mem::replace(parked, fresh);
+                        drop((old, waste));
+                    }
+                    return Poll::Pending;
+                }
+                Stage::Done => panic!("a `Sleep` was polled after it had finished"),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn wait(&mut self, root: &Root, cx: &mut Context<'_>, until: Until) {
+        let parked = Parked::new(cx, "sleep", self.at);
+        let target = Target::Wake(WakeRef::from_waker(cx.waker()));
+        let mut timers = root.timers.borrow_mut();
+        let key = match until {
+            Until::After(d) => timers.insert_after(d, target),
+            Until::At(at) => timers.insert_at(at, target),
+        };
+        drop(timers);
+        self.stage = Stage::Waiting(Timer::new(root, key), parked);
+    }
+}
+
+impl Future for Sleep {
+    type Output = Result<(), Cancelled>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let mut own = this.own.take();
+        let result = in_root(&mut own, cx, |cx| this.poll_inside(cx));
+        if result.is_ready() {
+            drop_in_root(&mut own, || ());
+        }
+        this.own = own;
+        result
+    }
+}
+
+impl Drop for Sleep {
+    #[inline]
+    fn drop(&mut self) {
+        if self.own.is_some() {
+            let stage = &mut self.stage;
+            drop_in_root(&mut self.own, || *stage = Stage::Done);
+        }
+    }
+}
+
+/// Waits for `d`, counted from the first poll, on the ambient clock. Never less; `sleep(Duration::ZERO)` is a
+/// [`checkpoint`](crate::checkpoint).
+///
+/// # Errors
+///
+/// `Cancelled` if a scope around is cancelled.
+///
+/// # Panics
+///
+/// If nothing can drive it: outside of a run, under an executor that no backend serves.
+///
+/// # Cancel safety
+///
+/// Nothing to lose.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// trine::testing::run(async {
+///     let start = trine::now();
+///     trine::sleep(Duration::from_secs(3600)).await?;
+///     assert_eq!(trine::now() - start, Duration::from_secs(3600));
+///     Ok::<_, trine::Error>(())
+/// })?;
+/// # Ok::<(), trine::Error>(())
+/// ```
+#[track_caller]
+#[inline]
+pub fn sleep(d: Duration) -> Sleep {
+    Sleep { until: Until::After(d), stage: Stage::Start(Entry::new()), own: None, at: Location::caller() }
+}
+
+/// Waits until `at`. An instant in the past makes it a [`checkpoint`](crate::checkpoint).
+///
+/// # Errors
+///
+/// `Cancelled` if a scope around is cancelled.
+///
+/// # Panics
+///
+/// As [`sleep`].
+///
+/// # Cancel safety
+///
+/// Nothing to lose.
+#[track_caller]
+pub fn sleep_until(at: Instant) -> Sleep {
+    Sleep { until: Until::At(at), stage: Stage::Start(Entry::new()), own: None, at: Location::caller() }
+}
+
+/// The future of [`sleep_forever`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct SleepForever {
+    entry: Option<Entry>,
+    parked: Option<Parked>,
+    at: &'static Location<'static>,
+}
+
+impl Future for SleepForever {
+    type Output = Result<Infallible, Cancelled>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let Some(entry) = &mut this.entry {
+            let entered = ready!(entry.poll(cx));
+            this.entry = None;
+            entered?;
+        }
+        if let Some(parked) = &this.parked {
+            if parked.is_cancelled() {
+                this.parked = None;
+                park::count_delivery();
+                return Poll::Ready(Err(park::cancelled()));
+            }
+            if parked.is_current(cx) {
+                return Poll::Pending;
+            }
+        }
+        this.parked = Some(Parked::new(cx, "sleep_forever", this.at));
+        Poll::Pending
+    }
+}
+
+/// Waits until it is cancelled.
+///
+/// # Errors
+///
+/// `Cancelled`, when a scope around is cancelled: the only way out.
+///
+/// # Cancel safety
+///
+/// Nothing to lose.
+#[track_caller]
+pub fn sleep_forever() -> SleepForever {
+    SleepForever { entry: Some(Entry::new()), parked: None, at: Location::caller() }
+}
