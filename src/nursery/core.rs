@@ -212,6 +212,13 @@ impl CoreSlot {
             }
             root.budget.set(budget - 1);
             let next = h.next_ready.get();
+            if h.has(DONE) {
+                // It was woken in the very poll in which it ended; only the queue still knew it.
+                // SAFETY: the node was retired then.
+                unsafe { release_task(h) };
+                at = next;
+                continue;
+            }
             h.clear(QUEUED);
             // SAFETY: held; the task is this nursery's.
             unsafe { self.poll_task(h, root) };
@@ -309,8 +316,13 @@ impl CoreSlot {
         if extras.is_some() {
             finish_extras(extras, h.task_id());
         }
-        // SAFETY: nothing uses the slot any more.
-        unsafe { free_task(h) }.wake();
+        // SAFETY: the future is gone; the slot itself waits for the ready queue, if it is on it.
+        unsafe {
+            node::retire(&h.node).wake();
+            if !h.has(QUEUED) {
+                release_task(h);
+            }
+        }
         core.live.set(core.live.get() - 1);
         if core.live.get() == 0 {
             core.wake_parent();
@@ -421,6 +433,14 @@ impl CoreSlot {
         unsafe {
             let core = &*node.cast::<Self>();
             let mut wakes = Wakes::none();
+            let mut at = core.head.replace(ptr::null());
+            while !at.is_null() {
+                let next = (*at).next_ready.get();
+                if (*at).has(DONE) {
+                    release_task(&*at);
+                }
+                at = next;
+            }
             while !core.group.first.get().is_null() {
                 wakes.append(free_task(&*core.group.first.get().cast::<Header>()));
             }
@@ -454,12 +474,23 @@ unsafe fn free_task(h: &Header) -> Wakes {
     // SAFETY: by contract.
     unsafe {
         h.set(DONE);
-        let class = h.vtable.get().class;
-        let home = h.node.home_ptr();
         let wakes = node::retire(&h.node);
-        (*home).pool.release(&h.node, class, ptr::eq(context::root(), home));
-        Root::count_dec(home);
+        release_task(h);
         wakes
+    }
+}
+
+/// Gives back the memory of a task whose node has been retired.
+///
+/// # Safety
+/// Nothing uses the slot any more.
+#[inline(always)]
+unsafe fn release_task(h: &Header) {
+    // SAFETY: by contract.
+    unsafe {
+        let home = h.node.home_ptr();
+        (*home).pool.release(&h.node, h.vtable.get().class, ptr::eq(context::root(), home));
+        Root::count_dec(home);
     }
 }
 
