@@ -54,6 +54,7 @@ impl Wait {
     }
 
     /// Performs the entry check, once.
+    #[inline]
     pub(crate) fn poll_entry(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(entry) = &mut self.entry {
             let entered = ready!(entry.poll(cx));
@@ -73,7 +74,9 @@ impl Wait {
         ready!(self.poll_entry(cx))?;
         match source.poll(self.direction, cx, attempt) {
             Poll::Ready(result) => {
-                self.parked = None;
+                if self.parked.is_some() {
+                    self.parked = None;
+                }
                 Poll::Ready(result)
             }
             Poll::Pending => self.poll_parked(cx).map(Err),
