@@ -31,12 +31,11 @@ const DELIVERIES: u32 = 1000;
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
     yielded: bool,
-    hold: Option<Hold>,
 }
 
 impl Entry {
     pub(crate) const fn new() -> Self {
-        Self { yielded: false, hold: None }
+        Self { yielded: false }
     }
 
     /// `Ready(Err)`: a scope around is cancelled, nothing must be done. `Ready(Ok)`: attempt the operation now, in
@@ -70,7 +69,6 @@ impl Entry {
 
     #[cold]
     fn deliver(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cancelled>> {
-        self.hold = None;
         let delivered = context::ambient(|a| {
             a.delivered.set(a.delivered.get() + 1);
             a.delivered.get()
@@ -82,7 +80,8 @@ impl Entry {
             let rounds = unsafe { &(*node).rounds };
             if rounds.get() < ROUNDS {
                 rounds.set(rounds.get() + 1);
-                self.hold = Some(Hold::take());
+                // Given back at the end of the pass.
+                context::with_root(|root| root.pause(Hold::take()));
             }
             cx.waker().wake_by_ref();
             return Poll::Pending;
