@@ -13,11 +13,11 @@
 use crate::cancel::region::{Judgement, judge, strip};
 use crate::cancel::slot::ScopeSlot;
 use crate::error::{Reason, ReasonKind, TaskError};
-use crate::sched::context::{self, Ambient, Frame};
+use crate::sched::context::{self, Ambient, BatchFrame, Frame};
 use crate::sched::node::{self, Kind, Node, Wakes};
 use crate::sched::pool::{self, CORE_CLASS};
 use crate::sched::root::{Root, finish_extras};
-use crate::task::header::{self, DONE, Ended, Header, QUEUED, RUNNING, VTable};
+use crate::task::header::{self, DONE, Ended, Header, QUEUED, VTable};
 use crate::task::park;
 use crate::task::wake::{self, WakeRef};
 use crate::testing::Order;
@@ -42,6 +42,8 @@ pub(crate) struct CoreSlot {
     /// The node of the children together.
     pub(crate) group: Node,
     parent: RefCell<Option<WakeRef>>,
+    /// The parent again, if it is a task of ours: for a short way to it.
+    parent_task: Cell<*const Header>,
     /// The task that `around` bodies belong to.
     pub(crate) around: Cell<*const Header>,
     pub(crate) notified: Cell<bool>,
@@ -92,6 +94,7 @@ impl CoreSlot {
             scope: ScopeSlot::fresh_of(home, Kind::Nursery),
             group: Node::fresh(home, Kind::Group),
             parent: RefCell::new(None),
+            parent_task: Cell::new(ptr::null()),
             around: Cell::new(ptr::null()),
             notified: Cell::new(false),
             head: Cell::new(ptr::null()),
@@ -166,24 +169,21 @@ impl CoreSlot {
         if self.notified.replace(true) {
             return None;
         }
-        let parent = self.parent.borrow();
-        match &*parent {
-            Some(WakeRef::Task(slot)) if slot.is_live() => {
-                let header = slot.as_ptr().cast::<Header>();
-                if slot.get().owner() == context::root() {
-                    return Some(header);
-                }
-                // SAFETY: the slot reference keeps it mapped.
-                unsafe { wake::wake_header(header) };
-                None
-            }
-            Some(WakeRef::Foreign(waker)) => {
-                let waker = waker.clone();
-                drop(parent);
-                waker.wake();
-                None
-            }
-            _ => None,
+        let task = self.parent_task.get();
+        // SAFETY: `parent` keeps it mapped. Should another task live there by now, it is woken for nothing: then this
+        // nursery was moved away from its task, and is polled by whoever has it before it waits again.
+        if !task.is_null() && unsafe { (*task).node.owner() } == context::root() {
+            return Some(task);
+        }
+        self.notify_slowly();
+        None
+    }
+
+    #[cold]
+    fn notify_slowly(&self) {
+        let parent = self.parent.borrow().clone();
+        if let Some(parent) = parent {
+            parent.wake();
         }
     }
 
@@ -197,11 +197,24 @@ impl CoreSlot {
 
     #[inline(always)]
     pub(crate) fn set_parent(&self, cx: &Context<'_>) {
+        if wake::header_of(cx.waker()) != Some(self.parent_task.get()) {
+            self.set_parent_slowly(cx);
+        }
+    }
+
+    #[cold]
+    fn set_parent_slowly(&self, cx: &Context<'_>) {
+        self.around.set(context::task());
         if self.parent.borrow().as_ref().is_some_and(|p| p.will_wake(cx.waker())) {
             return;
         }
         let fresh = WakeRef::from_waker(cx.waker());
+        let task = match &fresh {
+            WakeRef::Task(slot) => slot.as_ptr().cast(),
+            WakeRef::Foreign(_) => ptr::null(),
+        };
         let old = self.parent.replace(Some(fresh));
+        self.parent_task.set(task);
         drop(old);
     }
 
@@ -217,7 +230,7 @@ impl CoreSlot {
     #[inline]
     pub(crate) unsafe fn run_batches(&self, root: &Root) {
         context::ambient(|a| {
-            let frame = Frame::save(a);
+            let frame = BatchFrame::enter(a);
             for _ in 0..BATCHES {
                 // SAFETY: by contract.
                 let spent = unsafe { self.run_batch(root, a, &frame) };
@@ -231,7 +244,7 @@ impl CoreSlot {
 
     /// True: the budget is spent.
     #[inline(always)]
-    unsafe fn run_batch(&self, root: &Root, a: &Ambient, frame: &Frame) -> bool {
+    unsafe fn run_batch(&self, root: &Root, a: &Ambient, frame: &BatchFrame<'_>) -> bool {
         let mut at = self.head.replace(ptr::null());
         self.tail.set(ptr::null());
         if root.order.get() != Order::Fifo {
@@ -278,30 +291,25 @@ impl CoreSlot {
     }
 
     #[inline(always)]
-    unsafe fn poll_task(&self, h: &Header, root: &Root, a: &Ambient, frame: &Frame) {
+    unsafe fn poll_task(&self, h: &Header, root: &Root, a: &Ambient, frame: &BatchFrame<'_>) {
         let cancelled_before = h.node.is_effective();
         let deliveries = root.deliveries.get();
-        h.state.set(RUNNING);
+        h.state.set(0);
         h.wait.set(None);
         let vtable = h.vtable.get();
         a.node.set(&h.node);
         a.task.set(h);
-        a.locals.set(if vtable.is_child { h.locals() } else { frame.saved_locals() });
+        a.locals.set(if vtable.is_child { h.locals() } else { frame.locals });
         a.steps.set(context::STEPS);
         a.delivered.set(0);
         let waker = wake::lend(h);
         let mut cx = Context::from_waker(&waker);
-        if root.instrumented.get() {
-            crate::inspect::before_step(root, h);
-        }
         // SAFETY: the slot is in use and its future alive.
-        let polled = catch_unwind(AssertUnwindSafe(|| unsafe { (vtable.poll)(h, &mut cx) }));
-        if root.instrumented.get() {
-            crate::inspect::after_step(root, h);
-        }
+        let polled = catch_unwind(AssertUnwindSafe(|| unsafe {
+            if root.instrumented.get() { poll_instrumented(h, root, &mut cx) } else { (vtable.poll)(h, &mut cx) }
+        }));
         let ended = match polled {
             Ok(Poll::Pending) if !h.node.is_effective() => {
-                h.clear(RUNNING);
                 return;
             }
             Ok(Poll::Pending) => {
@@ -309,10 +317,7 @@ impl CoreSlot {
                 // SAFETY: held; the future is alive.
                 match unsafe { Self::judge_task(h, root, cancelled_before, told, &cx) } {
                     Some(ended) => ended,
-                    None => {
-                        h.clear(RUNNING);
-                        return;
-                    }
+                    None => return,
                 }
             }
             Ok(Poll::Ready(ended)) => ended,
@@ -329,10 +334,7 @@ impl CoreSlot {
             // SAFETY: as above.
             unsafe { (*h.core.get()).panicked(panic, root, h) };
         }
-        a.node.set(frame.saved_node());
-        a.task.set(self.around.get());
-        a.locals.set(frame.saved_locals());
-        h.clear(RUNNING);
+        frame.restore();
         // SAFETY: the future is gone.
         unsafe { Self::end_task(h, root) };
     }
@@ -412,10 +414,16 @@ impl CoreSlot {
     }
 
     /// Takes or gives back the hold that says: there is work left, do not judge yet.
+    #[inline(always)]
     pub(crate) fn set_busy(&self, busy: bool) {
-        if self.busy.replace(busy) == busy {
-            return;
+        if self.busy.get() != busy {
+            self.change_busy(busy);
         }
+    }
+
+    #[cold]
+    fn change_busy(&self, busy: bool) {
+        self.busy.set(busy);
         // SAFETY: called by the holder only.
         unsafe {
             if busy {
@@ -463,10 +471,7 @@ impl CoreSlot {
         for node in tasks {
             // SAFETY: tasks are linked by their headers' nodes; only the futures are touched, which are this thread's.
             let h = unsafe { &*node.cast::<Header>() };
-            let _frame = here.then(|| {
-                h.set(RUNNING);
-                Frame::enter_task(h, &h.node, h.locals())
-            });
+            let _frame = here.then(|| Frame::enter_task(h, &h.node, h.locals()));
             let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { (h.vtable.get().drop)(h) }));
             let extras = h.extras.take();
             let hooks = catch_unwind(AssertUnwindSafe(|| finish_extras(extras, h.task_id())));
@@ -511,6 +516,7 @@ impl CoreSlot {
             core.tail.set(ptr::null());
             core.typed.set(ptr::null());
             let parent = core.parent.take();
+            core.parent_task.set(ptr::null());
             let panic = core.panic.take();
             let (more, waste) = ScopeSlot::end(node);
             wakes.append(more);
@@ -518,6 +524,15 @@ impl CoreSlot {
             wakes
         }
     }
+}
+
+#[cold]
+unsafe fn poll_instrumented(h: &Header, root: &Root, cx: &mut Context<'_>) -> Poll<Ended> {
+    crate::inspect::before_step(root, h);
+    // SAFETY: by the caller's contract.
+    let polled = unsafe { (h.vtable.get().poll)(h, cx) };
+    crate::inspect::after_step(root, h);
+    polled
 }
 
 /// Frees the slot of a task whose future is gone.

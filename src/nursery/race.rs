@@ -109,7 +109,6 @@ impl<T> Racing<T> {
         }
         // SAFETY: in use until this future ends.
         let core = unsafe { &*self.sink.core.get() };
-        core.around.set(context::task());
         core.set_parent(cx);
         core.notified.set(true);
         core.set_busy(false);

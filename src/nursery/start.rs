@@ -211,7 +211,6 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
         }
         // SAFETY: in use until this future ends; the root is held by this thread.
         let (core, root) = unsafe { (&*self.core, &*context::root()) };
-        core.around.set(context::task());
         core.set_parent(cx);
         core.notified.set(true);
         core.set_busy(false);

@@ -73,9 +73,8 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// Saves everything, for a caller that sets what it wants itself.
     #[inline(always)]
-    pub(crate) fn save(a: &Ambient) -> Self {
+    fn save(a: &Ambient) -> Self {
         Self {
             root: a.root.get(),
             node: a.node.get(),
@@ -90,17 +89,6 @@ impl Frame {
     #[inline(always)]
     pub(crate) fn enter_node(node: *const Node) -> NodeFrame {
         ambient(|a| NodeFrame(a.node.replace(node)))
-    }
-
-    /// What was in force when it was made.
-    #[inline(always)]
-    pub(crate) fn saved_node(&self) -> *const Node {
-        self.node
-    }
-
-    #[inline(always)]
-    pub(crate) fn saved_locals(&self) -> *const Locals {
-        self.locals
     }
 
     /// The frame of a task's poll or drop.
@@ -154,6 +142,37 @@ impl Drop for Frame {
             a.steps.set(self.steps);
             a.delivered.set(self.delivered);
         });
+    }
+}
+
+/// The frame of a nursery that polls its tasks: it sets node, task and locals for each of them itself. The step budget
+/// is not put back: it belongs to whoever is polled.
+pub(crate) struct BatchFrame<'a> {
+    ambient: &'a Ambient,
+    pub(crate) node: *const Node,
+    pub(crate) task: *const Header,
+    pub(crate) locals: *const Locals,
+}
+
+impl<'a> BatchFrame<'a> {
+    #[inline(always)]
+    pub(crate) fn enter(ambient: &'a Ambient) -> Self {
+        Self { ambient, node: ambient.node.get(), task: ambient.task.get(), locals: ambient.locals.get() }
+    }
+
+    /// Puts back what was in force, between two tasks.
+    #[inline(always)]
+    pub(crate) fn restore(&self) {
+        self.ambient.node.set(self.node);
+        self.ambient.task.set(self.task);
+        self.ambient.locals.set(self.locals);
+    }
+}
+
+impl Drop for BatchFrame<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.restore();
     }
 }
 

@@ -3,7 +3,6 @@
 //! State of a header, touched only by the thread that holds its owner, save for `remote_*`:
 //!
 //! - `QUEUED`: on its nursery's ready queue (or in the batch taken from it), exactly once.
-//! - `RUNNING`: its future is being polled or dropped.
 //! - `DONE`: the future is gone; the slot is about to be recycled, wakes are ignored.
 
 use crate::nursery::core::Core;
@@ -20,7 +19,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 pub(crate) const QUEUED: u8 = 1;
-pub(crate) const RUNNING: u8 = 2;
 pub(crate) const DONE: u8 = 4;
 
 /// How a task ended, as far as its nursery is concerned; errors have been stored by then.
@@ -150,11 +148,11 @@ impl Header {
     /// The task locals that the task was spawned with.
     #[inline(always)]
     pub(crate) fn locals(&self) -> *const Locals {
-        let extras = self.extras.take();
-        let Some(extras) = extras else { return ptr::null() };
-        let locals = extras.locals.as_ref().map_or(ptr::null(), Arc::as_ptr);
-        self.extras.set(Some(extras));
-        locals
+        // SAFETY: touched by the holder only, and nothing else borrows it meanwhile.
+        match unsafe { &*self.extras.as_ptr() } {
+            None => ptr::null(),
+            Some(extras) => extras.locals.as_ref().map_or(ptr::null(), Arc::as_ptr),
+        }
     }
 
     pub(crate) fn name(&self) -> Option<Cow<'static, str>> {

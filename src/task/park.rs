@@ -93,23 +93,18 @@ impl Entry {
     }
 }
 
-/// Looks at the innermost scope; takes in what another thread has cancelled.
+/// Looks at the innermost scope. What other threads cancel is taken in between passes, and by [`take_in`].
 #[inline(always)]
 pub(crate) fn is_cancelled() -> bool {
-    context::ambient(|a| {
-        let node = a.node.get();
-        if node.is_null() {
-            return false;
-        }
-        // SAFETY: the context's root is held by this thread, its node is alive.
-        unsafe {
-            let root = a.root.get();
-            if !root.is_null() {
-                (*root).take_in_if_notified();
-            }
-            (*node).is_effective()
-        }
-    })
+    let node = context::node();
+    // SAFETY: the context's node is alive and held.
+    !node.is_null() && unsafe { (*node).is_effective() }
+}
+
+/// Takes in what other threads have cancelled, for code that does not yield.
+#[inline(always)]
+pub(crate) fn take_in() {
+    context::with_root(Root::take_in_if_notified);
 }
 
 /// Records that somebody was told of a cancellation.
