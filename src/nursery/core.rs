@@ -246,16 +246,16 @@ impl CoreSlot {
     #[inline(always)]
     unsafe fn run_batch(&self, root: &Root, a: &Ambient, frame: &BatchFrame<'_>) -> bool {
         let mut at = self.head.replace(ptr::null());
-        self.tail.set(ptr::null());
+        let mut last = self.tail.replace(ptr::null());
         if root.order.get() != Order::Fifo {
-            at = permute(at, root);
+            (at, last) = permute(at, root);
         }
         while !at.is_null() {
             // SAFETY: queued tasks are alive.
             let h = unsafe { &*at };
             let budget = root.budget.get();
             if budget == 0 {
-                self.put_back(at);
+                self.put_back(at, last);
                 return true;
             }
             root.budget.set(budget - 1);
@@ -275,15 +275,10 @@ impl CoreSlot {
     }
 
     /// The rest of a batch goes before what was woken meanwhile.
-    fn put_back(&self, first: *const Header) {
-        let mut last = first;
+    #[cold]
+    fn put_back(&self, first: *const Header, last: *const Header) {
         // SAFETY: queued tasks are alive.
-        unsafe {
-            while !(*last).next_ready.get().is_null() {
-                last = (*last).next_ready.get();
-            }
-            (*last).next_ready.set(self.head.get());
-        }
+        unsafe { (*last).next_ready.set(self.head.get()) };
         if self.head.get().is_null() {
             self.tail.set(last);
         }
@@ -564,9 +559,9 @@ unsafe fn release_task(h: &Header) {
     }
 }
 
-/// Puts a batch into the order that a test asked for.
+/// Puts a batch into the order that a test asked for. First and last come back.
 #[cold]
-fn permute(first: *const Header, root: &Root) -> *const Header {
+fn permute(first: *const Header, root: &Root) -> (*const Header, *const Header) {
     let mut batch = Vec::new();
     let mut at = first;
     while !at.is_null() {
@@ -583,13 +578,14 @@ fn permute(first: *const Header, root: &Root) -> *const Header {
             }
         }
     }
+    let last = batch.last().copied().unwrap_or(ptr::null());
     let mut next = ptr::null();
     for h in batch.into_iter().rev() {
         // SAFETY: as above.
         unsafe { (*h).next_ready.set(next) };
         next = h;
     }
-    next
+    (next, last)
 }
 
 /// A task slot with its future.
