@@ -158,7 +158,7 @@ impl<T, W> Machine<T, W> {
 
 impl<T, W: Waiter> Machine<T, W> {
     /// Takes `value` and hands it to the first who waits, or buffers it; or leaves it where it is.
-    #[inline]
+    #[inline(always)]
     pub(super) fn try_send(&mut self, value: &mut Option<T>) -> Result<Wakes<W>, SendRefusal> {
         if let Some((parked, slot)) = self.receiving.pop() {
             slot.item = value.take();
@@ -178,6 +178,7 @@ impl<T, W: Waiter> Machine<T, W> {
     }
 
     /// Queues a send that found the channel full.
+    #[inline(always)]
     pub(super) fn queue_send(
         &mut self,
         handle: HandleId,
@@ -194,7 +195,7 @@ impl<T, W: Waiter> Machine<T, W> {
     }
 
     /// Takes the first item, and moves up the first blocked send, which is returned for waking.
-    #[inline]
+    #[inline(always)]
     pub(super) fn try_recv(&mut self) -> Result<(T, Option<W>), RecvRefusal> {
         if let Some(item) = self.buffer.pop_front() {
             if !self.returned.is_empty() {
@@ -220,6 +221,7 @@ impl<T, W: Waiter> Machine<T, W> {
     }
 
     /// Queues a receive that found the channel empty.
+    #[inline(always)]
     pub(super) fn queue_recv(&mut self, handle: HandleId, parked: W) -> Key {
         self.shrink();
         let slot = RecvSlot {

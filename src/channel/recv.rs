@@ -88,6 +88,7 @@ impl<'a, T> Receiving<'a, T> {
         }
     }
 
+    #[inline(always)]
     fn queue(&mut self, place: Place, cx: &mut Context<'_>) -> Poll<Result<T, RecvError>> {
         let parked = place.park(cx);
         if parked.is_cancelled() {

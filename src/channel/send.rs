@@ -96,6 +96,7 @@ impl<'a, T> Sending<'a, T> {
         }
     }
 
+    #[inline(always)]
     fn queue(&mut self, place: Place, cx: &mut Context<'_>) -> Poll<Result<(), (T, SendError)>> {
         let parked = place.park(cx);
         if parked.is_cancelled() {

@@ -106,6 +106,7 @@ impl<S, W> WaitQueue<S, W> {
 
 impl<S, W: Waiter> WaitQueue<S, W> {
     /// Adds a waiting entry at the end.
+    #[inline(always)]
     pub(crate) fn push_back(&mut self, parked: W, slot: S) -> Key {
         let index = self.occupy(Some(parked), slot);
         let tail = self.tail;
@@ -128,7 +129,7 @@ impl<S, W: Waiter> WaitQueue<S, W> {
 
     /// Completes the first wait that is not cancelled: takes it out of the queue and returns it, to be woken once the
     /// lock is released, with its slot, to be filled before. Cancelled ones before it are passed over.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop(&mut self) -> Option<(W, &mut S)> {
         while self.head != NIL {
             let index = self.head;
@@ -172,7 +173,7 @@ impl<S, W: Waiter> WaitQueue<S, W> {
     }
 
     /// Looks how far a wait has got, for its owner. Frees the entry if the wait is over.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll(&mut self, key: Key, cx: &Context<'_>) -> Progress<S, W> {
         let entry = &self.entries[key.0 as usize];
         if let Some(parked) = &entry.parked {
@@ -214,6 +215,7 @@ impl<S, W: Waiter> WaitQueue<S, W> {
     }
 
     /// Frees an entry, for its owner. The wait is there iff nobody completed it.
+    #[inline(always)]
     pub(crate) fn remove(&mut self, key: Key) -> (S, Option<W>) {
         let Key(index) = key;
         if self.entries[index as usize].queued {
@@ -259,6 +261,7 @@ impl<S, W: Waiter> WaitQueue<S, W> {
         self.iter().count()
     }
 
+    #[inline(always)]
     fn occupy(&mut self, parked: Option<W>, slot: S) -> u32 {
         self.occupied += 1;
         if self.free == NIL {
@@ -283,7 +286,7 @@ impl<S, W: Waiter> WaitQueue<S, W> {
         index
     }
 
-    #[inline]
+    #[inline(always)]
     fn unlink(&mut self, index: u32) {
         let entry = &mut self.entries[index as usize];
         entry.queued = false;

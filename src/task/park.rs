@@ -19,7 +19,7 @@ use crate::sched::context::{self, STEPS};
 use crate::sched::node::{self, Kind, Node, SlotRef};
 use crate::sched::remote::{self, Mail};
 use crate::sched::root::Root;
-use crate::task::header::{Header, Wait};
+use crate::task::header::Wait;
 use crate::task::wake::{self, WakeRef};
 use std::fmt;
 use std::panic::Location;
@@ -184,20 +184,19 @@ impl Drop for Hold {
 ///
 /// Making, waking and dropping one may run foreign waker code: never with a lock held.
 ///
-/// The plain case is a wait in a task's own frame: three words, no allocation, and two counts at most.
+/// Two words, so that it travels in registers. In the plain case, a task that waits in its own scope, `at` is the task's
+/// header, which is its node, counted on its home. Else `at` is a box with the rest, marked in its lowest bit.
 pub(crate) struct Parked {
-    /// The scope that the wait began in, or null; counted on its home.
-    node: *const Node,
-    /// Its stamp then.
+    at: *const (),
+    /// The stamp of the scope when the wait began.
     began: u64,
-    /// The task to wake, counted on its home unless it is `node`; null if `extra` has the waker.
-    task: *const Header,
-    extra: Option<Box<Extra>>,
 }
 
 struct Extra {
+    /// The scope that the wait began in, or null; counted on its home.
+    node: *const Node,
     waker: Option<WakeRef>,
-    /// The wait's own registration with the scope.
+    /// The wait's own registration with the scope, if its waker is not the task's.
     foreign: Option<u64>,
     hold: Option<Hold>,
 }
@@ -215,24 +214,18 @@ impl fmt::Debug for Parked {
 
 impl Parked {
     /// A wait that cancellation ends. `op` (as `"channel::recv"`) and `at` are what the task tree shows.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(cx: &mut Context<'_>, op: &'static str, at: &'static Location<'static>) -> Self {
-        context::ambient(|a| {
-            let (task, node) = (a.task.get(), a.node.get());
-            let plain = wake::header_of(cx.waker()) == Some(task) && !node.is_null();
-            if !plain {
-                return Self::with_extra(cx, op, at, false);
-            }
-            // SAFETY: the context's task and node are alive and held.
-            unsafe {
-                (*task).wait.set(Some(Wait { op, at }));
-                (*node).home().count_inc();
-                if !ptr::eq(node, task.cast()) {
-                    (*task).node.home().count_inc();
-                }
-                Self { node, began: (*node).stamp(), task, extra: None }
-            }
-        })
+        let (task, node) = context::ambient(|a| (a.task.get(), a.node.get()));
+        if wake::header_of(cx.waker()) != Some(task) || !ptr::eq(node, task.cast()) {
+            return Self::with_extra(cx, op, at, false);
+        }
+        // SAFETY: the context's task is alive and held.
+        unsafe {
+            (*task).wait.set(Some(Wait { op, at }));
+            (*node).home().count_inc();
+            Self { at: task.cast(), began: (*node).stamp() }
+        }
     }
 
     /// A wait that cancellation does not end ([`Parked::is_cancelled`] is always false); it holds its scopes open.
@@ -240,37 +233,59 @@ impl Parked {
         Self::with_extra(cx, op, at, true)
     }
 
-    #[cold]
+    #[inline(never)]
     fn with_extra(cx: &mut Context<'_>, op: &'static str, at: &'static Location<'static>, shielded: bool) -> Self {
         let waker = Some(WakeRef::from_waker(cx.waker()));
-        let (task, node) = (context::task(), context::node());
+        let (task, mut node) = (context::task(), context::node());
         if !task.is_null() {
             // SAFETY: the context's task is alive and held.
             unsafe { (*task).wait.set(Some(Wait { op, at })) };
         }
-        if shielded || node.is_null() {
-            let hold = shielded.then(Hold::take);
-            let extra = Some(Box::new(Extra { waker, foreign: None, hold }));
-            return Self { node: ptr::null(), began: 0, task: ptr::null(), extra };
+        let hold = shielded.then(Hold::take);
+        let (mut began, mut foreign) = (0, None);
+        if shielded {
+            node = ptr::null();
         }
-        // SAFETY: the context's node is alive and held.
-        unsafe {
-            let foreign = Some((*node).add_foreign(cx.waker().clone()));
-            (*node).home().count_inc();
-            let extra = Some(Box::new(Extra { waker, foreign, hold: None }));
-            Self { node, began: (*node).stamp(), task: ptr::null(), extra }
+        if !node.is_null() {
+            // SAFETY: the context's node is alive and held.
+            unsafe {
+                if wake::header_of(cx.waker()) != Some(task) {
+                    foreign = Some((*node).add_foreign(cx.waker().clone()));
+                }
+                (*node).home().count_inc();
+                began = (*node).stamp();
+            }
         }
+        let extra = Box::into_raw(Box::new(Extra { node, waker, foreign, hold }));
+        Self { at: extra.cast_const().cast::<()>().map_addr(|a| a | 1), began }
+    }
+
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        self.at.addr() & 1 == 0
+    }
+
+    fn extra(&self) -> *mut Extra {
+        self.at.map_addr(|a| a & !1).cast_mut().cast()
+    }
+
+    /// The scope, or null.
+    #[inline(always)]
+    fn node(&self) -> *const Node {
+        // SAFETY: a marked pointer is this wait's box.
+        if self.is_plain() { self.at.cast() } else { unsafe { (*self.extra()).node } }
     }
 
     /// Was the wait cancelled since it began (sticky, also if a shield went up meanwhile)? Any thread; reads two
     /// atomics and takes no lock, so it may be called with one held.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_cancelled(&self) -> bool {
-        if self.node.is_null() {
+        let node = self.node();
+        if node.is_null() {
             return false;
         }
         // SAFETY: counted.
-        let node = unsafe { &*self.node };
+        let node = unsafe { &*node };
         let stamp = node.stamp();
         if stamp == self.began {
             // Never told; a wait that began in a cancelled scope (only a condition's does) is cancelled from the start.
@@ -280,28 +295,37 @@ impl Parked {
     }
 
     /// Is this still right for a poll with this context (same waker, same scope)? May be called with a lock held.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_current(&self, cx: &Context<'_>) -> bool {
-        if let Some(extra) = &self.extra {
-            let same_node = if self.node.is_null() {
-                extra.hold.is_some() || context::node().is_null()
-            } else {
-                self.node == context::node() && self.node_is_live()
-            };
-            return same_node && extra.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker()));
+        if self.is_plain() {
+            return self.at.cast() == context::node()
+                && self.node_is_live()
+                && wake::header_of(cx.waker()) == Some(self.at.cast());
         }
-        self.node == context::node()
-            && self.node_is_live()
-            && wake::header_of(cx.waker()) == Some(self.task)
+        self.extra_is_current(cx)
     }
 
+    #[inline(never)]
+    fn extra_is_current(&self, cx: &Context<'_>) -> bool {
+        // SAFETY: a marked pointer is this wait's box.
+        let extra = unsafe { &*self.extra() };
+        let same_node = if extra.node.is_null() {
+            extra.hold.is_some() || context::node().is_null()
+        } else {
+            extra.node == context::node() && self.node_is_live()
+        };
+        same_node && extra.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker()))
+    }
+
+    #[inline(always)]
     fn node_is_live(&self) -> bool {
-        // SAFETY: counted.
-        unsafe { (*self.node).stamp() >> 32 == self.began >> 32 }
+        // SAFETY: counted; not null where this is asked.
+        unsafe { (*self.node()).stamp() >> 32 == self.began >> 32 }
     }
 
     /// A replacement for this wait after the future was polled with another waker or under another scope; the same
     /// kind, operation and place. Not with a lock held.
+    #[inline(always)]
     pub(crate) fn renew(
         shielded: bool,
         cx: &mut Context<'_>,
@@ -313,15 +337,21 @@ impl Parked {
 
     /// Ends the wait and wakes the task. Not with a lock held.
     #[inline]
-    pub(crate) fn wake(mut self) {
-        if self.task.is_null() {
-            let waker = self.extra.as_mut().and_then(|e| e.waker.take());
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-        } else {
+    pub(crate) fn wake(self) {
+        if self.is_plain() {
             // SAFETY: counted, hence mapped. Should the task be gone, another one is woken for nothing.
-            unsafe { wake::wake_header(self.task) };
+            unsafe { wake::wake_header(self.at.cast()) };
+        } else {
+            self.wake_extra();
+        }
+    }
+
+    #[inline(never)]
+    fn wake_extra(&self) {
+        // SAFETY: a marked pointer is this wait's box, which this call consumes.
+        let waker = unsafe { (*self.extra()).waker.take() };
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 }
@@ -329,32 +359,31 @@ impl Parked {
 impl Drop for Parked {
     #[inline]
     fn drop(&mut self) {
-        if let Some(extra) = self.extra.take() {
-            self.drop_extra(*extra);
-        }
-        // SAFETY: the counts that were taken in `new`.
-        unsafe {
-            if !self.node.is_null() {
-                Root::count_dec((*self.node).home_ptr());
-                if !self.task.is_null() && !ptr::eq(self.node, self.task.cast()) {
-                    Root::count_dec((*self.task).node.home_ptr());
-                }
-            }
+        if self.is_plain() {
+            // SAFETY: the count that was taken in `new`.
+            unsafe { Root::count_dec((*self.at.cast::<Node>()).home_ptr()) };
+        } else {
+            self.drop_extra();
         }
     }
 }
 
 impl Parked {
-    #[cold]
-    fn drop_extra(&self, extra: Extra) {
-        let (Some(key), false) = (extra.foreign, self.node.is_null()) else { return };
-        // SAFETY: counted.
+    #[inline(never)]
+    fn drop_extra(&self) {
+        // SAFETY: a marked pointer is this wait's box, dropped once; the node is counted.
         unsafe {
-            let node = &*self.node;
+            let live = !self.node().is_null() && self.node_is_live();
+            let extra = Box::from_raw(self.extra());
+            if extra.node.is_null() {
+                return;
+            }
+            let node = &*extra.node;
             let owner = node.owner();
-            if self.node_is_live() && !owner.is_null() {
+            if let (Some(key), true, false) = (extra.foreign, live, owner.is_null()) {
                 remote::perform(owner, Mail::EndForeign(SlotRef::new(node), key));
             }
+            Root::count_dec(node.home_ptr());
         }
     }
 }
