@@ -12,7 +12,7 @@ use crate::error::Cancelled;
 use crate::sync::guarded::Guarded;
 use crate::sync::queue::{Key, WaitQueue};
 use crate::sync::wait::{Place, Queue, Step, Wakes, poll_queued, polled_after_end};
-use crate::task::park::{Entry, cancelled};
+use crate::task::park::{Entry, Parked, cancelled};
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
@@ -34,6 +34,14 @@ enum Phase {
     Start(Entry),
     Queued(Key),
     Finished,
+}
+
+/// What became of the first attempt.
+enum Attempt<T> {
+    Received(T, Option<Parked>),
+    /// Empty, and queued in the same section, since the wait needed no foreign code.
+    Queued(Key),
+    Refused(RecvRefusal),
 }
 
 /// What both futures wrap.
@@ -63,13 +71,31 @@ impl<'a, T> Receiving<'a, T> {
                 };
                 self.phase = Phase::Finished;
                 checked?;
-                match self.receiver.take() {
-                    Ok((item, moved_up)) => {
+                let receiver = self.receiver;
+                let attempt = receiver.shared.with(|machine| {
+                    if receiver.is_closed() {
+                        return Attempt::Refused(RecvRefusal::Closed);
+                    }
+                    match machine.try_recv() {
+                        Ok((item, moved_up)) => Attempt::Received(item, moved_up),
+                        Err(RecvRefusal::Empty) => match Parked::plain(cx, place.op, place.at) {
+                            Some(parked) => Attempt::Queued(machine.queue_recv(receiver.id, parked)),
+                            None => Attempt::Refused(RecvRefusal::Empty),
+                        },
+                        Err(refusal) => Attempt::Refused(refusal),
+                    }
+                });
+                match attempt {
+                    Attempt::Received(item, moved_up) => {
                         Wakes::from(moved_up).wake();
                         Poll::Ready(Ok(item))
                     }
-                    Err(RecvRefusal::Empty) => self.queue(place, cx),
-                    Err(refusal) => Poll::Ready(Err(refusal.into())),
+                    Attempt::Queued(key) => {
+                        self.phase = Phase::Queued(key);
+                        Poll::Pending
+                    }
+                    Attempt::Refused(RecvRefusal::Empty) => self.queue(place, cx),
+                    Attempt::Refused(refusal) => Poll::Ready(Err(refusal.into())),
                 }
             }
             Phase::Queued(key) => {
@@ -88,7 +114,7 @@ impl<'a, T> Receiving<'a, T> {
         }
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn queue(&mut self, place: Place, cx: &mut Context<'_>) -> Poll<Result<T, RecvError>> {
         let parked = place.park(cx);
         if parked.is_cancelled() {

@@ -1,8 +1,8 @@
 //! The futures of the sending side.
 //!
 //! 1. look for cancellation and count against the step budget;
-//! 2. offer the value: one lock;
-//! 3. else queue with it: one more lock, in which it is offered again;
+//! 2. offer the value, and else queue with it: one lock;
+//! 3. if the wait takes foreign code to make: one more lock, in which the value is offered again;
 //! 4. when polled again: a value that was taken is sent, even if the scope is cancelled by now.
 
 use super::Sender;
@@ -11,7 +11,7 @@ use super::machine::{Machine, SendRefusal, SendSlot};
 use crate::sync::guarded::Guarded;
 use crate::sync::queue::{Key, WaitQueue};
 use crate::sync::wait::{Place, Queue, Step, Wakes, poll_queued, polled_after_end};
-use crate::task::park::{Entry, cancelled};
+use crate::task::park::{Entry, Parked, cancelled};
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
@@ -33,6 +33,14 @@ enum Phase {
     Start(Entry),
     Queued(Key),
     Finished,
+}
+
+/// What became of the first attempt.
+enum Attempt {
+    Sent(Wakes),
+    /// Full, and queued in the same section, since the wait needed no foreign code.
+    Queued((Key, Wakes)),
+    Refused(SendRefusal),
 }
 
 /// What both futures wrap.
@@ -71,13 +79,32 @@ impl<'a, T> Sending<'a, T> {
                 if let Err(cancelled) = checked {
                     return refused(self.value.take(), cancelled);
                 }
-                match self.sender.offer(&mut self.value) {
-                    Ok(wakes) => {
+                let Self { sender, value, .. } = self;
+                let attempt = sender.shared.with(|machine| {
+                    if sender.is_closed() {
+                        return Attempt::Refused(SendRefusal::Closed);
+                    }
+                    match machine.try_send(value) {
+                        Ok(wakes) => Attempt::Sent(wakes),
+                        Err(SendRefusal::Full) => match Parked::plain(cx, place.op, place.at) {
+                            Some(parked) => Attempt::Queued(machine.queue_send(sender.id, parked, value.take())),
+                            None => Attempt::Refused(SendRefusal::Full),
+                        },
+                        Err(refusal) => Attempt::Refused(refusal),
+                    }
+                });
+                match attempt {
+                    Attempt::Sent(wakes) => {
                         wakes.wake();
                         Poll::Ready(Ok(()))
                     }
-                    Err(SendRefusal::Full) => self.queue(place, cx),
-                    Err(refusal) => refused(self.value.take(), refusal),
+                    Attempt::Queued((key, wakes)) => {
+                        self.phase = Phase::Queued(key);
+                        wakes.wake();
+                        Poll::Pending
+                    }
+                    Attempt::Refused(SendRefusal::Full) => self.queue(place, cx),
+                    Attempt::Refused(refusal) => refused(self.value.take(), refusal),
                 }
             }
             Phase::Queued(key) => {
@@ -96,7 +123,7 @@ impl<'a, T> Sending<'a, T> {
         }
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn queue(&mut self, place: Place, cx: &mut Context<'_>) -> Poll<Result<(), (T, SendError)>> {
         let parked = place.park(cx);
         if parked.is_cancelled() {

@@ -216,15 +216,24 @@ impl Parked {
     /// A wait that cancellation ends. `op` (as `"channel::recv"`) and `at` are what the task tree shows.
     #[inline(always)]
     pub(crate) fn new(cx: &mut Context<'_>, op: &'static str, at: &'static Location<'static>) -> Self {
+        match Self::plain(cx, op, at) {
+            Some(parked) => parked,
+            None => Self::with_extra(cx, op, at, false),
+        }
+    }
+
+    /// As [`Parked::new`], in the plain case only. Runs no foreign code: may be called with a lock held.
+    #[inline(always)]
+    pub(crate) fn plain(cx: &Context<'_>, op: &'static str, at: &'static Location<'static>) -> Option<Self> {
         let (task, node) = context::ambient(|a| (a.task.get(), a.node.get()));
         if wake::header_of(cx.waker()) != Some(task) || !ptr::eq(node, task.cast()) {
-            return Self::with_extra(cx, op, at, false);
+            return None;
         }
         // SAFETY: the context's task is alive and held.
         unsafe {
             (*task).wait.set(Some(Wait { op, at }));
             (*node).home().count_inc();
-            Self { at: task.cast(), began: (*node).stamp() }
+            Some(Self { at: task.cast(), began: (*node).stamp() })
         }
     }
 
