@@ -5,7 +5,7 @@ use crate::cancel::region::{drop_in_root, in_root};
 use crate::inspect::{Instrument, Tree};
 use crate::sched::context;
 use crate::sched::root::{Root, Turn};
-use crate::testing::{MockClock, Order};
+use crate::testing::{MockClock, Order, VirtualClock};
 use crate::time::Clock;
 use pin_project_lite::pin_project;
 use std::fmt;
@@ -29,7 +29,7 @@ pub(crate) struct Settings {
 }
 
 impl Clock {
-    pub(crate) fn mock(&self) -> Option<&MockClock> {
+    pub(crate) fn mock(&self) -> Option<&VirtualClock> {
         match self {
             Self::Real => None,
             Self::Mock(mock) => Some(mock),
@@ -265,7 +265,7 @@ impl Builder {
 
     fn settings(self, backend: Option<Backend>, handle: Option<Arc<dyn Handle>>) -> Arc<Settings> {
         Arc::new(Settings {
-            clock: self.clock.map_or(Clock::Real, Clock::Mock),
+            clock: self.clock.map_or(Clock::Real, |c| Clock::Mock(c.into_clock())),
             order: self.order,
             instrument: self.instrument,
             backend,

@@ -282,7 +282,8 @@ impl CancelScope {
         self.shared.lock().called.clone()
     }
 
-    /// Moves the deadline; `None` takes it away. No effect once the scope is cancelled.
+    /// Moves the deadline; `None` takes it away. No effect once the scope is cancelled. A deadline in the past cancels an
+    /// entered scope at once.
     pub fn set_deadline(&self, deadline: Option<Instant>) {
         {
             let mut state = self.shared.lock();
@@ -290,6 +291,11 @@ impl CancelScope {
                 return;
             }
             state.deadline = deadline.map_or(Deadline::Never, Deadline::At);
+            if let (Phase::Entered, Some(deadline), Some(now)) = (state.phase, deadline, ScopeShared::now(&state)) {
+                if deadline <= now {
+                    state.called = Some(Reason::new(ReasonKind::Deadline));
+                }
+            }
         }
         self.shared.sync();
     }

@@ -1,7 +1,7 @@
 //! The virtual clock.
 
 use crate::time::{Instant, nanos};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant as StdInstant};
 
 /// A clock that stands still unless told otherwise.
@@ -28,7 +28,16 @@ use std::time::{Duration, Instant as StdInstant};
 /// ```
 #[derive(Clone, Debug)]
 pub struct MockClock {
+    clock: VirtualClock,
+    /// Counts the handles in users' hands.
+    users: Arc<()>,
+}
+
+/// The clock as runs know it.
+#[derive(Clone, Debug)]
+pub(crate) struct VirtualClock {
     inner: Arc<Mutex<State>>,
+    users: Weak<()>,
 }
 
 #[derive(Debug)]
@@ -56,7 +65,9 @@ impl MockClock {
     pub fn new() -> Self {
         let state =
             State { at: START, since: StdInstant::now(), rate: 0.0, autojump: None, watchers: Vec::new() };
-        Self { inner: Arc::new(Mutex::new(state)) }
+        let users = Arc::new(());
+        let clock = VirtualClock { inner: Arc::new(Mutex::new(state)), users: Arc::downgrade(&users) };
+        Self { clock, users }
     }
 
     /// Makes the clock jump to the next deadline whenever no task can run.
@@ -66,14 +77,14 @@ impl MockClock {
 
     /// As [`MockClock::autojump`], when no task could run for `idle`, in real time.
     pub fn autojump_after(self, idle: Duration) -> Self {
-        self.with(|s| s.autojump = Some(idle));
+        self.clock.with(|s| s.autojump = Some(idle));
         self
     }
 
     /// Moves the clock forward by `d`.
     pub fn jump(&self, d: Duration) {
-        self.with(|s| s.at = s.at.saturating_add(nanos(d)));
-        self.notify();
+        self.clock.with(|s| s.at = s.at.saturating_add(nanos(d)));
+        self.clock.notify();
     }
 
     /// Lets virtual time pass at `rate` times the speed of real time.
@@ -83,14 +94,20 @@ impl MockClock {
     /// If `rate` is negative, infinite or not a number.
     pub fn set_rate(&self, rate: f64) {
         assert!(rate.is_finite() && rate >= 0.0, "the rate of a clock is a finite number, at least 0");
-        self.with(|s| {
+        self.clock.with(|s| {
             s.settle();
             s.since = StdInstant::now();
             s.rate = rate;
         });
-        self.notify();
+        self.clock.notify();
     }
 
+    pub(crate) fn into_clock(self) -> VirtualClock {
+        self.clock
+    }
+}
+
+impl VirtualClock {
     pub(crate) fn now(&self) -> Instant {
         self.with(|s| {
             s.settle();
@@ -126,7 +143,7 @@ impl MockClock {
 
     /// Does anybody but the run have the clock?
     pub(crate) fn is_shared(&self) -> bool {
-        Arc::strong_count(&self.inner) > 2
+        self.users.strong_count() > 0
     }
 
     pub(crate) fn watch(&self, waker: &std::task::Waker) {

@@ -5,6 +5,7 @@ mod clock;
 
 pub use blocked::{AllTasksBlocked, wait_all_tasks_blocked, wait_all_tasks_blocked_for};
 pub use clock::MockClock;
+pub(crate) use clock::VirtualClock;
 
 use std::future::Future;
 

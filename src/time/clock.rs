@@ -1,7 +1,7 @@
 //! The clock of a run: the machine's monotonic clock, or a virtual one.
 
 use super::Instant;
-use crate::testing::MockClock;
+use crate::testing::VirtualClock;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant as StdInstant};
 
@@ -18,7 +18,7 @@ fn base() -> StdInstant {
 #[derive(Clone, Debug)]
 pub(crate) enum Clock {
     Real,
-    Mock(MockClock),
+    Mock(VirtualClock),
 }
 
 impl Clock {

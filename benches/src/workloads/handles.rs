@@ -1,0 +1,108 @@
+//! Spawning children with a result that are ready at once, and awaiting their handles.
+
+use std::hint::black_box;
+
+use tokio::task::spawn_local;
+
+use super::{
+    hosts::{on_local_set, on_smol, on_tokio, on_trine},
+    spawn::{NO_GUARD, batches, child, join_set, unordered},
+};
+use crate::harness::{Contender, Measurement, Metric, Stopwatch, Workload};
+
+/// The rows of this family.
+pub(crate) static WORKLOADS: &[Workload] = &[
+    Workload {
+        name: "spawn-one",
+        operation: "spawn one child, await its handle, repeat",
+        ops: (200_000, 50_000),
+        metric: Metric::Wall,
+        target: Some(2.8),
+        goal: ">= 2.8x glommio",
+        contenders: &[
+            Contender::native(|ops| trine_handles(ops, 1)),
+            Contender::peer("FuturesUnordered", |ops| unordered(ops, 1)).note(NO_GUARD),
+            Contender::peer("LocalSet", |ops| local_handles(ops, 1)),
+            Contender::peer("tokio spawn", |ops| tokio_handles(ops, 1)),
+            Contender::peer("smol LocalExecutor", |ops| smol_handles(ops, 1)).note(NO_GUARD),
+        ],
+    },
+    Workload {
+        name: "spawn-handle-1k",
+        operation: "spawn 1,000 children with a result, await every handle",
+        ops: (300_000, 60_000),
+        metric: Metric::Wall,
+        target: None,
+        goal: "",
+        contenders: &[
+            Contender::native(|ops| trine_handles(ops, 1_000)),
+            Contender::peer("FuturesUnordered", |ops| unordered(ops, 1_000)).note(NO_GUARD),
+            Contender::peer("LocalSet", |ops| local_handles(ops, 1_000)),
+            Contender::peer("tokio spawn", |ops| tokio_handles(ops, 1_000)),
+            Contender::peer("tokio JoinSet", |ops| join_set(ops, 1_000)),
+            Contender::peer("smol LocalExecutor", |ops| smol_handles(ops, 1_000)).note(NO_GUARD),
+        ],
+    },
+];
+
+fn trine_handles(ops: usize, batch: usize) -> Measurement {
+    let batches = batches(ops, batch);
+    on_trine(trine::nursery(async move |nursery| {
+        let mut handles = Vec::with_capacity(batch);
+        let clock = Stopwatch::start();
+        for _ in 0..batches {
+            handles.extend(
+                (0..batch).map(|index| nursery.spawn(async move { Ok(child(index).await) })),
+            );
+            for handle in handles.drain(..) {
+                black_box(handle.await?);
+            }
+        }
+        Ok(clock.stop(batches * batch))
+    }))
+}
+
+fn local_handles(ops: usize, batch: usize) -> Measurement {
+    let batches = batches(ops, batch);
+    on_local_set(async move {
+        let mut handles = Vec::with_capacity(batch);
+        let clock = Stopwatch::start();
+        for _ in 0..batches {
+            handles.extend((0..batch).map(|index| spawn_local(child(index))));
+            for handle in handles.drain(..) {
+                black_box(handle.await.expect("a child does not panic"));
+            }
+        }
+        clock.stop(batches * batch)
+    })
+}
+
+fn tokio_handles(ops: usize, batch: usize) -> Measurement {
+    let batches = batches(ops, batch);
+    on_tokio(async move {
+        let mut handles = Vec::with_capacity(batch);
+        let clock = Stopwatch::start();
+        for _ in 0..batches {
+            handles.extend((0..batch).map(|index| tokio::spawn(child(index))));
+            for handle in handles.drain(..) {
+                black_box(handle.await.expect("a child does not panic"));
+            }
+        }
+        clock.stop(batches * batch)
+    })
+}
+
+fn smol_handles(ops: usize, batch: usize) -> Measurement {
+    let batches = batches(ops, batch);
+    on_smol(async move |executor| {
+        let mut handles = Vec::with_capacity(batch);
+        let clock = Stopwatch::start();
+        for _ in 0..batches {
+            handles.extend((0..batch).map(|index| executor.spawn(child(index))));
+            for handle in handles.drain(..) {
+                black_box(handle.await);
+            }
+        }
+        clock.stop(batches * batch)
+    })
+}

@@ -1,0 +1,138 @@
+//! Starts the executors that the contenders run on, and the two counters that several of them share.
+
+use std::{
+    cell::Cell,
+    future::{Future, pending, poll_fn},
+    pin::pin,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
+};
+
+use async_executor::LocalExecutor;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::{runtime, sync::Notify, task::LocalSet};
+
+/// Runs `body` under [`trine::run`]; contenders for other backends get a function beside this one.
+pub(crate) fn on_trine<T>(body: impl Future<Output = trine::Result<T>>) -> T {
+    trine::run(body).expect("a workload does not fail")
+}
+
+/// Builds tokio's single-threaded runtime, with timers and without I/O.
+pub(crate) fn tokio_runtime() -> runtime::Runtime {
+    runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime without I/O starts")
+}
+
+/// Runs `body` on tokio's single-threaded runtime.
+pub(crate) fn on_tokio<T>(body: impl Future<Output = T>) -> T {
+    tokio_runtime().block_on(body)
+}
+
+/// Runs `body` in a tokio `LocalSet`.
+pub(crate) fn on_local_set<T>(body: impl Future<Output = T>) -> T {
+    let runtime = tokio_runtime();
+    LocalSet::new().block_on(&runtime, body)
+}
+
+/// Runs `body` beside the tasks of a smol `LocalExecutor`, without I/O or timers.
+pub(crate) fn on_smol<T>(body: impl AsyncFnOnce(&LocalExecutor<'_>) -> T) -> T {
+    let executor = LocalExecutor::new();
+    futures_lite::future::block_on(executor.run(body(&executor)))
+}
+
+/// Polls `future` once, for what it starts, and gives up its wait.
+pub(crate) async fn poll_once(future: impl Future) {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let _ = future.as_mut().poll(context);
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// Counts children that have reached a point, so that the clock can start when all have.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Arrivals(Arc<AtomicUsize>);
+
+impl Arrivals {
+    /// Counts one child.
+    pub(crate) fn arrive(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tells whether all of `count` are there.
+    pub(crate) fn complete(&self, count: usize) -> bool {
+        self.0.load(Ordering::Relaxed) >= count
+    }
+}
+
+/// A waiter that reports its arrival and then waits for ever.
+pub(crate) async fn park(arrivals: Arrivals) {
+    arrivals.arrive();
+    pending().await
+}
+
+/// Polls `children` until all of `ops` are parked.
+pub(crate) async fn park_all<F: Future>(
+    children: &mut FuturesUnordered<F>,
+    arrivals: &Arrivals,
+    ops: usize,
+) {
+    while !arrivals.complete(ops) {
+        poll_once(children.next()).await;
+    }
+}
+
+/// Tells when the last of a number of detached `Send` tasks is done.
+#[derive(Debug, Clone)]
+pub(crate) struct Countdown(Arc<(AtomicUsize, Notify)>);
+
+impl Countdown {
+    /// Expects `count` tasks.
+    pub(crate) fn new(count: usize) -> Self {
+        Self(Arc::new((AtomicUsize::new(count), Notify::new())))
+    }
+
+    /// Counts one task as done.
+    pub(crate) fn done(&self) {
+        if self.0.0.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.1.notify_one();
+        }
+    }
+
+    /// Waits for the last one.
+    pub(crate) async fn wait(&self) {
+        self.0.1.notified().await;
+    }
+}
+
+/// The same for tasks of one thread, without an atomic per task.
+#[derive(Debug, Clone)]
+pub(crate) struct LocalCountdown(Rc<(Cell<usize>, Notify)>);
+
+impl LocalCountdown {
+    /// Expects `count` tasks.
+    pub(crate) fn new(count: usize) -> Self {
+        Self(Rc::new((Cell::new(count), Notify::new())))
+    }
+
+    /// Counts one task as done.
+    pub(crate) fn done(&self) {
+        let left = self.0.0.get() - 1;
+        self.0.0.set(left);
+        if left == 0 {
+            self.0.1.notify_one();
+        }
+    }
+
+    /// Waits for the last one.
+    pub(crate) async fn wait(&self) {
+        self.0.1.notified().await;
+    }
+}

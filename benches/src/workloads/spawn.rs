@@ -1,0 +1,202 @@
+//! Spawning children without a result that are ready at once, and joining them.
+
+use std::hint::black_box;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::task::{JoinSet, spawn_local};
+
+use super::hosts::{Countdown, LocalCountdown, on_local_set, on_smol, on_tokio, on_trine};
+use crate::harness::{Contender, Measurement, Metric, Stopwatch, Workload};
+
+pub(super) const NO_GUARD: &str = "no panic guard: a panic of a child ends all";
+const DETACHED: &str = "detached: no result, a shared count tells the end";
+
+/// The contenders of a row, for one size.
+macro_rules! bulk {
+    ($batch:literal) => {
+        [
+            Contender::native(|ops| trine_start_soon(ops, $batch)),
+            Contender::peer("FuturesUnordered", |ops| unordered(ops, $batch)).note(NO_GUARD),
+            Contender::peer("LocalSet", |ops| local_detached(ops, $batch)).note(DETACHED),
+            Contender::peer("tokio spawn", |ops| tokio_detached(ops, $batch)).note(DETACHED),
+            Contender::peer("tokio JoinSet", |ops| join_set(ops, $batch)),
+            Contender::peer("smol LocalExecutor", |ops| smol_detached(ops, $batch)).note(DETACHED),
+        ]
+    };
+}
+
+/// The rows of this family.
+pub(crate) static WORKLOADS: &[Workload] = &[
+    Workload {
+        name: "spawn-1k",
+        operation: "start_soon 1,000 children, join all",
+        ops: (300_000, 60_000),
+        metric: Metric::Wall,
+        target: Some(4.0),
+        goal: ">= 4x monoio, >= 12x LocalSet",
+        contenders: &bulk!(1_000),
+    },
+    Workload {
+        name: "spawn-100k",
+        operation: "start_soon 100,000 children, join all",
+        ops: (100_000, 100_000),
+        metric: Metric::Wall,
+        target: Some(1.5),
+        goal: ">= 1.5x monoio, >= 7x LocalSet",
+        contenders: &bulk!(100_000),
+    },
+    Workload {
+        name: "spawn-1m",
+        operation: "start_soon 1,000,000 children, join all; thorough runs only",
+        ops: (1_000_000, 0),
+        metric: Metric::Wall,
+        target: Some(1.5),
+        goal: ">= 1.5x monoio, >= 7x LocalSet",
+        contenders: &bulk!(1_000_000),
+    },
+    Workload {
+        name: "nursery-one",
+        operation: "open a nursery, start_soon one child, close it",
+        ops: (200_000, 50_000),
+        metric: Metric::Wall,
+        target: None,
+        goal: "",
+        contenders: &[
+            Contender::native(|ops| trine_start_soon(ops, 1)),
+            Contender::peer("FuturesUnordered", unordered_new).note(NO_GUARD),
+            Contender::peer("tokio JoinSet", |ops| join_set(ops, 1)),
+        ],
+    },
+];
+
+/// The work of a child: nothing, but not so that the compiler may leave it out.
+pub(super) async fn child(index: usize) -> usize {
+    black_box(index)
+}
+
+/// Whole batches in `ops`, at least one.
+pub(super) fn batches(ops: usize, batch: usize) -> usize {
+    (ops / batch).max(1)
+}
+
+fn trine_start_soon(ops: usize, batch: usize) -> Measurement {
+    let batches = batches(ops, batch);
+    on_trine(async move {
+        let clock = Stopwatch::start();
+        for _ in 0..batches {
+            trine::nursery(async move |nursery| {
+                for index in 0..batch {
+                    nursery.start_soon(async move {
+                        child(index).await;
+                        Ok(())
+                    });
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(clock.stop(batches * batch))
+    })
+}
+
+pub(super) fn unordered(ops: usize, batch: usize) -> Measurement {
+    let batches = batches(ops, batch);
+    futures_lite::future::block_on(async move {
+        let mut children = FuturesUnordered::new();
+        let clock = Stopwatch::start();
+        for _ in 0..batches {
+            children.extend((0..batch).map(child));
+            while let Some(value) = children.next().await {
+                black_box(value);
+            }
+        }
+        clock.stop(batches * batch)
+    })
+}
+
+fn unordered_new(ops: usize) -> Measurement {
+    futures_lite::future::block_on(async move {
+        let clock = Stopwatch::start();
+        for index in 0..ops {
+            let mut children = FuturesUnordered::new();
+            children.push(child(index));
+            black_box(children.next().await);
+        }
+        clock.stop(ops)
+    })
+}
+
+fn local_detached(ops: usize, batch: usize) -> Measurement {
+    let batches = batches(ops, batch);
+    on_local_set(async move {
+        let clock = Stopwatch::start();
+        for _ in 0..batches {
+            let end = LocalCountdown::new(batch);
+            for index in 0..batch {
+                let end = end.clone();
+                spawn_local(async move {
+                    child(index).await;
+                    end.done();
+                });
+            }
+            end.wait().await;
+        }
+        clock.stop(batches * batch)
+    })
+}
+
+fn tokio_detached(ops: usize, batch: usize) -> Measurement {
+    let batches = batches(ops, batch);
+    on_tokio(async move {
+        let clock = Stopwatch::start();
+        for _ in 0..batches {
+            let end = Countdown::new(batch);
+            for index in 0..batch {
+                let end = end.clone();
+                tokio::spawn(async move {
+                    child(index).await;
+                    end.done();
+                });
+            }
+            end.wait().await;
+        }
+        clock.stop(batches * batch)
+    })
+}
+
+pub(super) fn join_set(ops: usize, batch: usize) -> Measurement {
+    let batches = batches(ops, batch);
+    on_tokio(async move {
+        let clock = Stopwatch::start();
+        for _ in 0..batches {
+            let mut children = JoinSet::new();
+            for index in 0..batch {
+                children.spawn(child(index));
+            }
+            while let Some(value) = children.join_next().await {
+                black_box(value.expect("a child does not panic"));
+            }
+        }
+        clock.stop(batches * batch)
+    })
+}
+
+fn smol_detached(ops: usize, batch: usize) -> Measurement {
+    let batches = batches(ops, batch);
+    on_smol(async move |executor| {
+        let clock = Stopwatch::start();
+        for _ in 0..batches {
+            let end = LocalCountdown::new(batch);
+            for index in 0..batch {
+                let end = end.clone();
+                let task = executor.spawn(async move {
+                    child(index).await;
+                    end.done();
+                });
+                task.detach();
+            }
+            end.wait().await;
+        }
+        clock.stop(batches * batch)
+    })
+}
