@@ -7,13 +7,13 @@
 //! - `notified` is set from the moment the parent was woken (or the nursery's poll began) until that poll ends;
 //! - `live` counts the tasks that have not ended.
 //!
-//! The nursery runs a *batch* per poll: the tasks that were runnable when it began. What is woken meanwhile runs in the
-//! next pass, so that sibling nurseries and deadlines get their turn.
+//! The nursery runs *batches*: the tasks that are runnable when the batch begins. What is woken meanwhile runs in the next
+//! one, at most [`BATCHES`] of them before the nursery's own siblings get their turn.
 
 use crate::cancel::region::{Judgement, judge, strip};
 use crate::cancel::slot::ScopeSlot;
 use crate::error::{Reason, ReasonKind, TaskError};
-use crate::sched::context::{self, Frame};
+use crate::sched::context::{self, Ambient, Frame};
 use crate::sched::node::{self, Kind, Node, Wakes};
 use crate::sched::pool::{self, CORE_CLASS};
 use crate::sched::root::{Root, finish_extras};
@@ -29,6 +29,9 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::ptr;
 use std::task::{Context, Poll};
+
+/// Batches that a nursery runs in one poll.
+const BATCHES: u32 = 16;
 
 pub(crate) type Panic = Box<dyn Any + Send>;
 
@@ -62,6 +65,20 @@ pub(crate) struct Errors<E>(RefCell<Vec<E>>);
 impl<E> Errors<E> {
     pub(crate) const fn new() -> Self {
         Self(RefCell::new(Vec::new()))
+    }
+
+    /// Any number of plain cancellations count as one.
+    fn push(&self, e: E)
+    where
+        E: TaskError,
+    {
+        let mut errors = self.0.borrow_mut();
+        if e.is_cancelled() && errors.last().is_some_and(TaskError::is_cancelled) {
+            drop(errors);
+            drop(e);
+            return;
+        }
+        errors.push(e);
     }
 
     pub(crate) fn take(&self) -> Vec<E> {
@@ -192,11 +209,29 @@ impl CoreSlot {
         self.parent.borrow().clone()
     }
 
-    /// Polls the tasks that are runnable now. False: the budget ran out before.
+    /// Polls the tasks that are runnable now, then those that became so meanwhile: at most [`BATCHES`] times, so that
+    /// sibling nurseries and deadlines get their turn, and as long as the budget lasts.
     ///
     /// # Safety
     /// This thread holds `root`, the owner; the nursery is being polled.
-    pub(crate) unsafe fn run_batch(&self, root: &Root) {
+    #[inline]
+    pub(crate) unsafe fn run_batches(&self, root: &Root) {
+        context::ambient(|a| {
+            let frame = Frame::save(a);
+            for _ in 0..BATCHES {
+                // SAFETY: by contract.
+                let spent = unsafe { self.run_batch(root, a, &frame) };
+                if spent || !self.has_ready() {
+                    break;
+                }
+            }
+            drop(frame);
+        });
+    }
+
+    /// True: the budget is spent.
+    #[inline(always)]
+    unsafe fn run_batch(&self, root: &Root, a: &Ambient, frame: &Frame) -> bool {
         let mut at = self.head.replace(ptr::null());
         self.tail.set(ptr::null());
         if root.order.get() != Order::Fifo {
@@ -208,7 +243,7 @@ impl CoreSlot {
             let budget = root.budget.get();
             if budget == 0 {
                 self.put_back(at);
-                return;
+                return true;
             }
             root.budget.set(budget - 1);
             let next = h.next_ready.get();
@@ -219,11 +254,11 @@ impl CoreSlot {
                 at = next;
                 continue;
             }
-            h.clear(QUEUED);
             // SAFETY: held; the task is this nursery's.
-            unsafe { self.poll_task(h, root) };
+            unsafe { self.poll_task(h, root, a, frame) };
             at = next;
         }
+        false
     }
 
     /// The rest of a batch goes before what was woken meanwhile.
@@ -243,13 +278,17 @@ impl CoreSlot {
     }
 
     #[inline(always)]
-    unsafe fn poll_task(&self, h: &Header, root: &Root) {
+    unsafe fn poll_task(&self, h: &Header, root: &Root, a: &Ambient, frame: &Frame) {
         let cancelled_before = h.node.is_effective();
         let deliveries = root.deliveries.get();
-        h.set(RUNNING);
+        h.state.set(RUNNING);
+        h.wait.set(None);
         let vtable = h.vtable.get();
-        let locals = if vtable.is_child { h.locals() } else { context::ambient(|a| a.locals.get()) };
-        let frame = Frame::enter_task(h, &h.node, locals);
+        a.node.set(&h.node);
+        a.task.set(h);
+        a.locals.set(if vtable.is_child { h.locals() } else { frame.saved_locals() });
+        a.steps.set(context::STEPS);
+        a.delivered.set(0);
         let waker = wake::lend(h);
         let mut cx = Context::from_waker(&waker);
         if root.instrumented.get() {
@@ -257,50 +296,68 @@ impl CoreSlot {
         }
         // SAFETY: the slot is in use and its future alive.
         let polled = catch_unwind(AssertUnwindSafe(|| unsafe { (vtable.poll)(h, &mut cx) }));
-        let ended = match polled {
-            Ok(Poll::Pending) => {
-                if h.node.is_effective() {
-                    let told = root.deliveries.get() != deliveries;
-                    match judge(&h.node, cancelled_before, told, &cx) {
-                        // SAFETY: held.
-                        Judgement::Again => {
-                            unsafe { header::wake_local(h) };
-                            None
-                        }
-                        Judgement::Wait => None,
-                        Judgement::Drop => {
-                            root.deliveries.set(root.deliveries.get() + 1);
-                            // SAFETY: as `poll`.
-                            Some(unsafe { (vtable.abandon)(h) })
-                        }
-                    }
-                } else {
-                    None
-                }
-            }
-            Ok(Poll::Ready(ended)) => Some(ended),
-            Err(panic) => {
-                // SAFETY: a task's nursery outlives it.
-                unsafe { (*h.core.get()).panicked(panic, root, h) };
-                Some(Ended::Failed)
-            }
-        };
         if root.instrumented.get() {
             crate::inspect::after_step(root, h);
         }
-        if ended.is_some() {
-            // SAFETY: dropped once: the task ends here.
-            let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { (vtable.drop)(h) }));
-            if let Err(panic) = dropped {
-                // SAFETY: as above.
-                unsafe { (*h.core.get()).panicked(panic, root, h) };
+        let ended = match polled {
+            Ok(Poll::Pending) if !h.node.is_effective() => {
+                h.clear(RUNNING);
+                return;
             }
+            Ok(Poll::Pending) => {
+                let told = root.deliveries.get() != deliveries;
+                // SAFETY: held; the future is alive.
+                match unsafe { Self::judge_task(h, root, cancelled_before, told, &cx) } {
+                    Some(ended) => ended,
+                    None => {
+                        h.clear(RUNNING);
+                        return;
+                    }
+                }
+            }
+            Ok(Poll::Ready(ended)) => ended,
+            Err(panic) => {
+                // SAFETY: a task's nursery outlives it.
+                unsafe { (*h.core.get()).panicked(panic, root, h) };
+                Ended::Failed
+            }
+        };
+        let _ = ended;
+        // SAFETY: dropped once: the task ends here.
+        let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { (vtable.drop)(h) }));
+        if let Err(panic) = dropped {
+            // SAFETY: as above.
+            unsafe { (*h.core.get()).panicked(panic, root, h) };
         }
-        drop(frame);
+        a.node.set(frame.saved_node());
+        a.task.set(self.around.get());
+        a.locals.set(frame.saved_locals());
         h.clear(RUNNING);
-        if ended.is_some() {
-            // SAFETY: the future is gone.
-            unsafe { Self::end_task(h, root) };
+        // SAFETY: the future is gone.
+        unsafe { Self::end_task(h, root) };
+    }
+
+    #[cold]
+    unsafe fn judge_task(
+        h: &Header,
+        root: &Root,
+        cancelled_before: bool,
+        told: bool,
+        cx: &Context<'_>,
+    ) -> Option<Ended> {
+        // SAFETY: by the caller's contract.
+        unsafe {
+            match judge(&h.node, cancelled_before, told, cx) {
+                Judgement::Again => {
+                    header::wake_local(h);
+                    None
+                }
+                Judgement::Wait => None,
+                Judgement::Drop => {
+                    root.deliveries.set(root.deliveries.get() + 1);
+                    Some((h.vtable.get().abandon)(h))
+                }
+            }
         }
     }
 
@@ -312,9 +369,8 @@ impl CoreSlot {
         if root.instrumented.get() {
             crate::inspect::task_exited(root, h);
         }
-        let extras = h.extras.borrow_mut().take();
-        if extras.is_some() {
-            finish_extras(extras, h.task_id());
+        if let Some(extras) = h.extras.take() {
+            finish_extras(Some(extras), h.task_id());
         }
         // SAFETY: the future is gone; the slot itself waits for the ready queue, if it is on it.
         unsafe {
@@ -386,7 +442,6 @@ impl CoreSlot {
                 let locals = std::sync::Arc::from_raw(locals);
                 h.with_extras(|e| e.locals = Some(locals));
             }
-            h.parent_id.set(crate::task::current_id().map_or(0, |id| id.0));
             if root.instrumented.get() {
                 crate::inspect::task_spawned(root, h);
             }
@@ -413,7 +468,7 @@ impl CoreSlot {
                 Frame::enter_task(h, &h.node, h.locals())
             });
             let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { (h.vtable.get().drop)(h) }));
-            let extras = h.extras.borrow_mut().take();
+            let extras = h.extras.take();
             let hooks = catch_unwind(AssertUnwindSafe(|| finish_extras(extras, h.task_id())));
             for result in [dropped, hooks] {
                 if let Err(panic) = result {
@@ -596,7 +651,7 @@ pub(crate) unsafe fn store_error<E: TaskError>(h: &Header, e: E) -> Ended {
         Some(e) => {
             // SAFETY: by contract.
             let errors = unsafe { &*core.typed.get().cast::<Errors<E>>() };
-            errors.0.borrow_mut().push(e);
+            errors.push(e);
             core.fail();
             Ended::Failed
         }

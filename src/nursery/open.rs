@@ -311,13 +311,7 @@ where
         core.set_busy(false);
         self.take_in(core, root);
         // SAFETY: held.
-        unsafe {
-            core.run_batch(root);
-            if first && core.has_ready() {
-                // What the body spawned before its first wait need not wait for another pass.
-                core.run_batch(root);
-            }
-        }
+        unsafe { core.run_batches(root) };
         self.take_in(core, root);
         let starts = shared.inbox.get().map_or(0, |i| i.starts());
         if core.live.get() == 0 && starts == 0 && shared.inbox.get().is_none_or(|i| i.close_if_empty()) {

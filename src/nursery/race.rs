@@ -114,7 +114,7 @@ impl<T> Racing<T> {
         core.notified.set(true);
         core.set_busy(false);
         // SAFETY: held.
-        unsafe { core.run_batch(root) };
+        unsafe { core.run_batches(root) };
         if core.live.get() > 0 {
             core.notified.set(false);
             if core.has_ready() {

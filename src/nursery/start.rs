@@ -216,7 +216,7 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
         core.notified.set(true);
         core.set_busy(false);
         // SAFETY: held.
-        unsafe { core.run_batch(root) };
+        unsafe { core.run_batches(root) };
         if self.cell.phase() == Phase::Started && core.live.get() > 0 {
             // SAFETY: the child is in its private nursery, and not being polled.
             unsafe { self.decide_now() };
@@ -369,7 +369,7 @@ impl Drop for Handed {
             let h = &*self.0.0.cast::<Header>();
             h.set(DONE);
             (h.vtable.get().drop)(h);
-            let extras = h.extras.borrow_mut().take();
+            let extras = h.extras.take();
             finish_extras(extras, h.task_id());
             let (class, home) = (h.vtable.get().class, h.node.home_ptr());
             node::retire(&h.node).wake();

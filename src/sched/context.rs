@@ -73,8 +73,9 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
+    /// Saves everything, for a caller that sets what it wants itself.
     #[inline(always)]
-    fn save(a: &Ambient) -> Self {
+    pub(crate) fn save(a: &Ambient) -> Self {
         Self {
             root: a.root.get(),
             node: a.node.get(),
@@ -89,6 +90,17 @@ impl Frame {
     #[inline(always)]
     pub(crate) fn enter_node(node: *const Node) -> NodeFrame {
         ambient(|a| NodeFrame(a.node.replace(node)))
+    }
+
+    /// What was in force when it was made.
+    #[inline(always)]
+    pub(crate) fn saved_node(&self) -> *const Node {
+        self.node
+    }
+
+    #[inline(always)]
+    pub(crate) fn saved_locals(&self) -> *const Locals {
+        self.locals
     }
 
     /// The frame of a task's poll or drop.

@@ -318,8 +318,15 @@ impl Wakes {
         self.0.append(&mut other.0);
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn wake(self) {
+        if !self.0.is_empty() {
+            self.wake_all();
+        }
+    }
+
+    #[cold]
+    fn wake_all(self) {
         for w in self.0 {
             w.wake();
         }
