@@ -66,3 +66,7 @@ pub use time::{
     Checkpoint, Instant, ShieldedCheckpoint, Sleep, SleepForever, checkpoint, checkpoint_if_cancelled, now,
     shielded_checkpoint, sleep, sleep_forever, sleep_until,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

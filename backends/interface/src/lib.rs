@@ -1,4 +1,4 @@
-//! What Trine asks of an event loop: four small object-safe traits, and the numbered [laws] they must keep.
+//! what Trine asks of an event loop: five small object-safe traits, and the numbered [laws] they must keep.
 //!
 //! Only what cannot be written above this seam is behind it. Scheduling, cancellation, timers, sockets, name
 //! lookup, processes and signals are written once, in `trine`, on top of these services:
@@ -18,7 +18,7 @@
 //!
 //! # Writing a backend
 //!
-//! Implement the four traits, then let the conformance suite judge: it has at least one case for each law that can
+//! Implement the five traits, then let the conformance suite judge: it has at least one case for each law that can
 //! be seen through the traits. Where a law needs help from inside the loop to be provoked, [`laws::Law::tested_by`]
 //! says that the backend must test it itself. Three rules are broken most often:
 //!
