@@ -203,6 +203,12 @@ impl<T> Future for Handle<'_, T> {
                     state.stage = Stage::Lost;
                     drop(state);
                     drop(fresh);
+                    if park::is_cancelled() {
+                        // Of both, the cancel came first: a failing child cancels its nursery before it is gone.
+                        park::count_delivery();
+                        this.entry = Some(Entry::new());
+                        return Poll::Ready(Err(JoinError::Cancelled(park::cancelled())));
+                    }
                     return Poll::Ready(Err(JoinError::Lost));
                 }
                 Stage::Taken => {
