@@ -353,10 +353,12 @@ impl Handed {
         // SAFETY: the task is owned by nobody; this thread holds `root`, the nursery's owner.
         unsafe {
             let h = &*node.cast::<Header>();
-            node::rehome(node, ptr::null(), root).wake();
+            // Woken only when it is in its place: the nursery that it left has ended, and its slot may be in use.
+            let mut wakes = node::rehome(node, ptr::null(), root);
             h.core.set(core);
             core.live.set(core.live.get() + 1);
-            node::link(node, &core.group).wake();
+            wakes.append(node::link(node, &core.group));
+            wakes.wake();
             crate::task::header::wake_local(h);
         }
     }
