@@ -16,6 +16,7 @@ use trine::{
 fn assert_send<T: Send>(value: T) -> T {
     value
 }
+fn drop_send<T: Send>(_: T) {}
 fn send<T: Send>() {}
 fn sync<T: Sync>() {}
 
@@ -206,11 +207,11 @@ fn a_tree_of_everything_is_send_and_runs() {
 #[test]
 fn every_wait_is_send() {
     let (tx, rx) = trine::unbounded::<Cell<u32>>();
-    assert_send(tx.send(Cell::new(1)));
-    assert_send(rx.recv());
-    assert_send(rx.try_next());
+    drop_send(tx.send(Cell::new(1)));
+    drop_send(rx.recv());
+    drop_send(rx.try_next());
     let (mutex, condition, semaphore) = (Mutex::new(()), Condition::new(), Semaphore::new(1));
-    assert_send(async {
+    drop_send(async {
         let mut guard = mutex.lock().await?;
         condition.wait(&mut guard).await?;
         let _permit = semaphore.acquire().await?;
@@ -218,23 +219,23 @@ fn every_wait_is_send() {
         drop(guard);
         Ok::<_, Cancelled>(())
     });
-    assert_send(Arc::new(Mutex::new(())).lock_owned());
-    assert_send(Arc::new(Semaphore::new(1)).acquire_owned());
+    drop_send(Arc::new(Mutex::new(())).lock_owned());
+    drop_send(Arc::new(Semaphore::new(1)).acquire_owned());
     let (limiter, lock) = (CapacityLimiter::new(1), Lock::new());
-    assert_send(async {
+    drop_send(async {
         let _token = limiter.acquire().await?;
         lock.acquire().await.ok();
         Ok::<_, Cancelled>(())
     });
-    assert_send(trine::sleep(Duration::ZERO));
-    assert_send(trine::sleep_until(trine::now()));
-    assert_send(trine::sleep_forever());
-    assert_send(trine::shielded_checkpoint());
-    assert_send(trine::cancellable(std::future::pending::<()>()));
-    assert_send(trine::isolated(std::future::pending::<()>()));
-    assert_send(trine::shielded_for(Duration::ZERO, async { Ok(()) }));
-    assert_send(trine::testing::wait_all_tasks_blocked());
-    assert_send(CancelScope::new().nursery(async |_| Ok(())));
+    drop_send(trine::sleep(Duration::ZERO));
+    drop_send(trine::sleep_until(trine::now()));
+    drop_send(trine::sleep_forever());
+    drop_send(trine::shielded_checkpoint());
+    drop_send(trine::cancellable(std::future::pending::<()>()));
+    drop_send(trine::isolated(std::future::pending::<()>()));
+    drop_send(trine::shielded_for(Duration::ZERO, async { Ok(()) }));
+    drop_send(trine::testing::wait_all_tasks_blocked());
+    drop_send(CancelScope::new().nursery(async |_| Ok(())));
 }
 
 #[test]
