@@ -123,3 +123,8 @@ pub(crate) fn current_handle() -> io::Result<Arc<dyn Handle>> {
         .unwrap_or_else(|| crate::run::Settings::hosted().handle());
     handle.ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, NOTHING_DRIVES))
 }
+
+/// Whether [`current_handle`] would return this one. May be false where that is made anew each time.
+pub(crate) fn is_current_handle(handle: &Arc<dyn Handle>) -> bool {
+    context::with_root(|root| root.with_settings(|s| s.is_handle(handle))).unwrap_or(false)
+}

@@ -18,13 +18,34 @@ pub struct TaskInfo {
     pub id: u64,
     /// The name it was given, if any.
     pub name: Option<Cow<'static, str>>,
-    /// The id of the task that spawned it.
+    /// The id of the task that its nursery is in.
     pub parent: Option<u64>,
 }
 
 fn info(h: &Header) -> TaskInfo {
-    let parent = h.parent_id.get();
-    TaskInfo { id: h.id.get(), name: h.name(), parent: (parent != 0).then_some(parent) }
+    TaskInfo { id: h.id.get(), name: h.name(), parent: parent(h) }
+}
+
+/// The task that the nursery of `h` is in; bodies and branches in between do not count.
+fn parent(h: &Header) -> Option<u64> {
+    let core = h.core.get();
+    if core.is_null() {
+        return None;
+    }
+    // SAFETY: a task's nursery outlives it; the nursery's parents are alive while it is linked.
+    unsafe {
+        let mut at = (*core).scope.node.parent.get();
+        while !at.is_null() {
+            if (*at).kind == Kind::Task {
+                let task = &*at.cast::<Header>();
+                if task.core.get().is_null() || task.vtable.get().is_child {
+                    return Some(task.id.get());
+                }
+            }
+            at = (*at).parent.get();
+        }
+    }
+    None
 }
 
 /// Is told of the life of every task of a run. Hooks run on the run's thread and must not block.

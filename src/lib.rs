@@ -31,6 +31,7 @@ mod error;
 #[expect(unsafe_code, reason = "walks the tree of the root that this thread holds")]
 pub mod inspect;
 pub mod lowlevel;
+pub mod net;
 #[expect(unsafe_code, reason = "children are erased, and polled in pooled memory")]
 mod nursery;
 mod run;

@@ -63,6 +63,11 @@ impl Settings {
         self.handle.clone()
     }
 
+    /// Whether this is the run's handle; cheaper than to clone it and compare.
+    pub(crate) fn is_handle(&self, handle: &Arc<dyn Handle>) -> bool {
+        self.handle.as_ref().is_some_and(|h| Arc::ptr_eq(h, handle))
+    }
+
     pub(crate) fn has_budget(&self) -> bool {
         self.handle.as_ref().is_none_or(|h| h.has_budget())
     }
@@ -92,9 +97,13 @@ impl Drop for Outside {
     }
 }
 
-/// Counts something outside for the run around, if there is one.
+/// Counts something outside for the run around, if there is one, and if it asks: only under a virtual clock can it know
+/// that nothing else will happen.
 pub(crate) fn outside() -> Option<Outside> {
-    context::with_root(|root| root.settings().outside_counter())
+    context::with_root(|root| {
+        let asks = root.with_settings(|s| s.clock.is_virtual());
+        asks.then(|| root.settings().outside_counter())
+    })?
 }
 
 /// Runs a future to its end on this thread, on the native backend or the one that `TRINE_BACKEND` names.

@@ -168,8 +168,15 @@ impl ScopeSlot {
     ///
     /// # Safety
     /// This thread holds `root`, the owner.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn arm(&self, root: &Root) {
+        if !matches!(self.deadline.get(), Deadline::Never) {
+            // SAFETY: by contract.
+            unsafe { self.arm_timer(root) };
+        }
+    }
+
+    unsafe fn arm_timer(&self, root: &Root) {
         if self.timer.get().is_some() || self.node.is_called() {
             return;
         }

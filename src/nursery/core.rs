@@ -7,17 +7,17 @@
 //! - `notified` is set from the moment the parent was woken (or the nursery's poll began) until that poll ends;
 //! - `live` counts the tasks that have not ended.
 //!
-//! The nursery runs a *batch* per poll: the tasks that were runnable when it began. What is woken meanwhile runs in the
-//! next pass, so that sibling nurseries and deadlines get their turn.
+//! The nursery runs *batches*: the tasks that are runnable when the batch begins. What is woken meanwhile runs in the next
+//! one, at most [`BATCHES`] of them before the nursery's own siblings get their turn.
 
 use crate::cancel::region::{Judgement, judge, strip};
 use crate::cancel::slot::ScopeSlot;
 use crate::error::{Reason, ReasonKind, TaskError};
-use crate::sched::context::{self, Frame};
+use crate::sched::context::{self, Ambient, BatchFrame, Frame};
 use crate::sched::node::{self, Kind, Node, Wakes};
 use crate::sched::pool::{self, CORE_CLASS};
 use crate::sched::root::{Root, finish_extras};
-use crate::task::header::{self, DONE, Ended, Header, QUEUED, RUNNING, VTable};
+use crate::task::header::{self, DONE, Ended, Header, QUEUED, VTable};
 use crate::task::park;
 use crate::task::wake::{self, WakeRef};
 use crate::testing::Order;
@@ -30,6 +30,9 @@ use std::pin::Pin;
 use std::ptr;
 use std::task::{Context, Poll};
 
+/// Batches that a nursery runs in one poll.
+const BATCHES: u32 = 16;
+
 pub(crate) type Panic = Box<dyn Any + Send>;
 
 /// The slot of a nursery: its scope, then the rest.
@@ -39,6 +42,8 @@ pub(crate) struct CoreSlot {
     /// The node of the children together.
     pub(crate) group: Node,
     parent: RefCell<Option<WakeRef>>,
+    /// The parent again, if it is a task of ours: for a short way to it.
+    parent_task: Cell<*const Header>,
     /// The task that `around` bodies belong to.
     pub(crate) around: Cell<*const Header>,
     pub(crate) notified: Cell<bool>,
@@ -64,6 +69,20 @@ impl<E> Errors<E> {
         Self(RefCell::new(Vec::new()))
     }
 
+    /// Any number of plain cancellations count as one.
+    fn push(&self, e: E)
+    where
+        E: TaskError,
+    {
+        let mut errors = self.0.borrow_mut();
+        if e.is_cancelled() && errors.last().is_some_and(TaskError::is_cancelled) {
+            drop(errors);
+            drop(e);
+            return;
+        }
+        errors.push(e);
+    }
+
     pub(crate) fn take(&self) -> Vec<E> {
         std::mem::take(&mut *self.0.borrow_mut())
     }
@@ -75,6 +94,7 @@ impl CoreSlot {
             scope: ScopeSlot::fresh_of(home, Kind::Nursery),
             group: Node::fresh(home, Kind::Group),
             parent: RefCell::new(None),
+            parent_task: Cell::new(ptr::null()),
             around: Cell::new(ptr::null()),
             notified: Cell::new(false),
             head: Cell::new(ptr::null()),
@@ -149,24 +169,21 @@ impl CoreSlot {
         if self.notified.replace(true) {
             return None;
         }
-        let parent = self.parent.borrow();
-        match &*parent {
-            Some(WakeRef::Task(slot)) if slot.is_live() => {
-                let header = slot.as_ptr().cast::<Header>();
-                if slot.get().owner() == context::root() {
-                    return Some(header);
-                }
-                // SAFETY: the slot reference keeps it mapped.
-                unsafe { wake::wake_header(header) };
-                None
-            }
-            Some(WakeRef::Foreign(waker)) => {
-                let waker = waker.clone();
-                drop(parent);
-                waker.wake();
-                None
-            }
-            _ => None,
+        let task = self.parent_task.get();
+        // SAFETY: `parent` keeps it mapped. Should another task live there by now, it is woken for nothing: then this
+        // nursery was moved away from its task, and is polled by whoever has it before it waits again.
+        if !task.is_null() && unsafe { (*task).node.owner() } == context::root() {
+            return Some(task);
+        }
+        self.notify_slowly();
+        None
+    }
+
+    #[cold]
+    fn notify_slowly(&self) {
+        let parent = self.parent.borrow().clone();
+        if let Some(parent) = parent {
+            parent.wake();
         }
     }
 
@@ -180,11 +197,24 @@ impl CoreSlot {
 
     #[inline(always)]
     pub(crate) fn set_parent(&self, cx: &Context<'_>) {
+        if wake::header_of(cx.waker()) != Some(self.parent_task.get()) {
+            self.set_parent_slowly(cx);
+        }
+    }
+
+    #[cold]
+    fn set_parent_slowly(&self, cx: &Context<'_>) {
+        self.around.set(context::task());
         if self.parent.borrow().as_ref().is_some_and(|p| p.will_wake(cx.waker())) {
             return;
         }
         let fresh = WakeRef::from_waker(cx.waker());
+        let task = match &fresh {
+            WakeRef::Task(slot) => slot.as_ptr().cast(),
+            WakeRef::Foreign(_) => ptr::null(),
+        };
         let old = self.parent.replace(Some(fresh));
+        self.parent_task.set(task);
         drop(old);
     }
 
@@ -192,23 +222,41 @@ impl CoreSlot {
         self.parent.borrow().clone()
     }
 
-    /// Polls the tasks that are runnable now. False: the budget ran out before.
+    /// Polls the tasks that are runnable now, then those that became so meanwhile: at most [`BATCHES`] times, so that
+    /// sibling nurseries and deadlines get their turn, and as long as the budget lasts.
     ///
     /// # Safety
     /// This thread holds `root`, the owner; the nursery is being polled.
-    pub(crate) unsafe fn run_batch(&self, root: &Root) {
+    #[inline]
+    pub(crate) unsafe fn run_batches(&self, root: &Root) {
+        context::ambient(|a| {
+            let frame = BatchFrame::enter(a);
+            for _ in 0..BATCHES {
+                // SAFETY: by contract.
+                let spent = unsafe { self.run_batch(root, a, &frame) };
+                if spent || !self.has_ready() {
+                    break;
+                }
+            }
+            drop(frame);
+        });
+    }
+
+    /// True: the budget is spent.
+    #[inline(always)]
+    unsafe fn run_batch(&self, root: &Root, a: &Ambient, frame: &BatchFrame<'_>) -> bool {
         let mut at = self.head.replace(ptr::null());
-        self.tail.set(ptr::null());
+        let mut last = self.tail.replace(ptr::null());
         if root.order.get() != Order::Fifo {
-            at = permute(at, root);
+            (at, last) = permute(at, root);
         }
         while !at.is_null() {
             // SAFETY: queued tasks are alive.
             let h = unsafe { &*at };
             let budget = root.budget.get();
             if budget == 0 {
-                self.put_back(at);
-                return;
+                self.put_back(at, last);
+                return true;
             }
             root.budget.set(budget - 1);
             let next = h.next_ready.get();
@@ -219,23 +267,18 @@ impl CoreSlot {
                 at = next;
                 continue;
             }
-            h.clear(QUEUED);
             // SAFETY: held; the task is this nursery's.
-            unsafe { self.poll_task(h, root) };
+            unsafe { self.poll_task(h, root, a, frame) };
             at = next;
         }
+        false
     }
 
     /// The rest of a batch goes before what was woken meanwhile.
-    fn put_back(&self, first: *const Header) {
-        let mut last = first;
+    #[cold]
+    fn put_back(&self, first: *const Header, last: *const Header) {
         // SAFETY: queued tasks are alive.
-        unsafe {
-            while !(*last).next_ready.get().is_null() {
-                last = (*last).next_ready.get();
-            }
-            (*last).next_ready.set(self.head.get());
-        }
+        unsafe { (*last).next_ready.set(self.head.get()) };
         if self.head.get().is_null() {
             self.tail.set(last);
         }
@@ -243,64 +286,75 @@ impl CoreSlot {
     }
 
     #[inline(always)]
-    unsafe fn poll_task(&self, h: &Header, root: &Root) {
+    unsafe fn poll_task(&self, h: &Header, root: &Root, a: &Ambient, frame: &BatchFrame<'_>) {
         let cancelled_before = h.node.is_effective();
         let deliveries = root.deliveries.get();
-        h.set(RUNNING);
+        h.state.set(0);
+        h.wait.set(None);
         let vtable = h.vtable.get();
-        let locals = if vtable.is_child { h.locals() } else { context::ambient(|a| a.locals.get()) };
-        let frame = Frame::enter_task(h, &h.node, locals);
+        a.node.set(&h.node);
+        a.task.set(h);
+        a.locals.set(if vtable.is_child { h.locals() } else { frame.locals });
+        a.steps.set(context::STEPS);
+        a.delivered.set(0);
         let waker = wake::lend(h);
         let mut cx = Context::from_waker(&waker);
-        if root.instrumented.get() {
-            crate::inspect::before_step(root, h);
-        }
         // SAFETY: the slot is in use and its future alive.
-        let polled = catch_unwind(AssertUnwindSafe(|| unsafe { (vtable.poll)(h, &mut cx) }));
+        let polled = catch_unwind(AssertUnwindSafe(|| unsafe {
+            if root.instrumented.get() { poll_instrumented(h, root, &mut cx) } else { (vtable.poll)(h, &mut cx) }
+        }));
         let ended = match polled {
+            Ok(Poll::Pending) if !h.node.is_effective() => {
+                return;
+            }
             Ok(Poll::Pending) => {
-                if h.node.is_effective() {
-                    let told = root.deliveries.get() != deliveries;
-                    match judge(&h.node, cancelled_before, told, &cx) {
-                        // SAFETY: held.
-                        Judgement::Again => {
-                            unsafe { header::wake_local(h) };
-                            None
-                        }
-                        Judgement::Wait => None,
-                        Judgement::Drop => {
-                            root.deliveries.set(root.deliveries.get() + 1);
-                            // SAFETY: as `poll`.
-                            Some(unsafe { (vtable.abandon)(h) })
-                        }
-                    }
-                } else {
-                    None
+                let told = root.deliveries.get() != deliveries;
+                // SAFETY: held; the future is alive.
+                match unsafe { Self::judge_task(h, root, cancelled_before, told, &cx) } {
+                    Some(ended) => ended,
+                    None => return,
                 }
             }
-            Ok(Poll::Ready(ended)) => Some(ended),
+            Ok(Poll::Ready(ended)) => ended,
             Err(panic) => {
                 // SAFETY: a task's nursery outlives it.
                 unsafe { (*h.core.get()).panicked(panic, root, h) };
-                Some(Ended::Failed)
+                Ended::Failed
             }
         };
-        if root.instrumented.get() {
-            crate::inspect::after_step(root, h);
+        let _ = ended;
+        // SAFETY: dropped once: the task ends here.
+        let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { (vtable.drop)(h) }));
+        if let Err(panic) = dropped {
+            // SAFETY: as above.
+            unsafe { (*h.core.get()).panicked(panic, root, h) };
         }
-        if ended.is_some() {
-            // SAFETY: dropped once: the task ends here.
-            let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { (vtable.drop)(h) }));
-            if let Err(panic) = dropped {
-                // SAFETY: as above.
-                unsafe { (*h.core.get()).panicked(panic, root, h) };
+        frame.restore();
+        // SAFETY: the future is gone.
+        unsafe { Self::end_task(h, root) };
+    }
+
+    #[cold]
+    unsafe fn judge_task(
+        h: &Header,
+        root: &Root,
+        cancelled_before: bool,
+        told: bool,
+        cx: &Context<'_>,
+    ) -> Option<Ended> {
+        // SAFETY: by the caller's contract.
+        unsafe {
+            match judge(&h.node, cancelled_before, told, cx) {
+                Judgement::Again => {
+                    header::wake_local(h);
+                    None
+                }
+                Judgement::Wait => None,
+                Judgement::Drop => {
+                    root.deliveries.set(root.deliveries.get() + 1);
+                    Some((h.vtable.get().abandon)(h))
+                }
             }
-        }
-        drop(frame);
-        h.clear(RUNNING);
-        if ended.is_some() {
-            // SAFETY: the future is gone.
-            unsafe { Self::end_task(h, root) };
         }
     }
 
@@ -312,9 +366,8 @@ impl CoreSlot {
         if root.instrumented.get() {
             crate::inspect::task_exited(root, h);
         }
-        let extras = h.extras.borrow_mut().take();
-        if extras.is_some() {
-            finish_extras(extras, h.task_id());
+        if let Some(extras) = h.extras.take() {
+            finish_extras(Some(extras), h.task_id());
         }
         // SAFETY: the future is gone; the slot itself waits for the ready queue, if it is on it.
         unsafe {
@@ -356,10 +409,16 @@ impl CoreSlot {
     }
 
     /// Takes or gives back the hold that says: there is work left, do not judge yet.
+    #[inline(always)]
     pub(crate) fn set_busy(&self, busy: bool) {
-        if self.busy.replace(busy) == busy {
-            return;
+        if self.busy.get() != busy {
+            self.change_busy(busy);
         }
+    }
+
+    #[cold]
+    fn change_busy(&self, busy: bool) {
+        self.busy.set(busy);
         // SAFETY: called by the holder only.
         unsafe {
             if busy {
@@ -386,7 +445,6 @@ impl CoreSlot {
                 let locals = std::sync::Arc::from_raw(locals);
                 h.with_extras(|e| e.locals = Some(locals));
             }
-            h.parent_id.set(crate::task::current_id().map_or(0, |id| id.0));
             if root.instrumented.get() {
                 crate::inspect::task_spawned(root, h);
             }
@@ -408,12 +466,9 @@ impl CoreSlot {
         for node in tasks {
             // SAFETY: tasks are linked by their headers' nodes; only the futures are touched, which are this thread's.
             let h = unsafe { &*node.cast::<Header>() };
-            let _frame = here.then(|| {
-                h.set(RUNNING);
-                Frame::enter_task(h, &h.node, h.locals())
-            });
+            let _frame = here.then(|| Frame::enter_task(h, &h.node, h.locals()));
             let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { (h.vtable.get().drop)(h) }));
-            let extras = h.extras.borrow_mut().take();
+            let extras = h.extras.take();
             let hooks = catch_unwind(AssertUnwindSafe(|| finish_extras(extras, h.task_id())));
             for result in [dropped, hooks] {
                 if let Err(panic) = result {
@@ -456,6 +511,7 @@ impl CoreSlot {
             core.tail.set(ptr::null());
             core.typed.set(ptr::null());
             let parent = core.parent.take();
+            core.parent_task.set(ptr::null());
             let panic = core.panic.take();
             let (more, waste) = ScopeSlot::end(node);
             wakes.append(more);
@@ -463,6 +519,15 @@ impl CoreSlot {
             wakes
         }
     }
+}
+
+#[cold]
+unsafe fn poll_instrumented(h: &Header, root: &Root, cx: &mut Context<'_>) -> Poll<Ended> {
+    crate::inspect::before_step(root, h);
+    // SAFETY: by the caller's contract.
+    let polled = unsafe { (h.vtable.get().poll)(h, cx) };
+    crate::inspect::after_step(root, h);
+    polled
 }
 
 /// Frees the slot of a task whose future is gone.
@@ -494,9 +559,9 @@ unsafe fn release_task(h: &Header) {
     }
 }
 
-/// Puts a batch into the order that a test asked for.
+/// Puts a batch into the order that a test asked for. First and last come back.
 #[cold]
-fn permute(first: *const Header, root: &Root) -> *const Header {
+fn permute(first: *const Header, root: &Root) -> (*const Header, *const Header) {
     let mut batch = Vec::new();
     let mut at = first;
     while !at.is_null() {
@@ -513,13 +578,14 @@ fn permute(first: *const Header, root: &Root) -> *const Header {
             }
         }
     }
+    let last = batch.last().copied().unwrap_or(ptr::null());
     let mut next = ptr::null();
     for h in batch.into_iter().rev() {
         // SAFETY: as above.
         unsafe { (*h).next_ready.set(next) };
         next = h;
     }
-    next
+    (next, last)
 }
 
 /// A task slot with its future.
@@ -596,7 +662,7 @@ pub(crate) unsafe fn store_error<E: TaskError>(h: &Header, e: E) -> Ended {
         Some(e) => {
             // SAFETY: by contract.
             let errors = unsafe { &*core.typed.get().cast::<Errors<E>>() };
-            errors.0.borrow_mut().push(e);
+            errors.push(e);
             core.fail();
             Ended::Failed
         }

@@ -6,6 +6,7 @@
 use crate::error::{JoinError, Result};
 use crate::sched::node::SlotRef;
 use crate::sched::remote::{self, Mail};
+use crate::sync::guarded::Guarded;
 use crate::task::header::Header;
 use crate::task::park::{self, Entry, Parked};
 use pin_project_lite::pin_project;
@@ -14,7 +15,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
 enum Stage<T> {
@@ -27,63 +28,73 @@ enum Stage<T> {
 struct State<T> {
     stage: Stage<T>,
     waiter: Option<Parked>,
-    task: Option<SlotRef>,
-    /// Cancelled before the task existed.
-    cancel: bool,
 }
 
 pub(crate) struct JoinCell<T> {
-    state: Mutex<State<T>>,
+    state: Guarded<State<T>>,
+    /// The task, if it did not exist yet when the handle was made.
+    late: OnceLock<Late>,
+}
+
+/// What a handle that came before its task knows of it.
+#[derive(Default)]
+struct Late {
+    state: Mutex<(Option<SlotRef>, bool)>,
+}
+
+/// Cancels a task, wherever it is.
+fn cancel(slot: SlotRef) {
+    let owner = slot.get().owner();
+    if slot.is_live() && !owner.is_null() {
+        // SAFETY: an owner is a root cell.
+        unsafe { remote::perform(owner, Mail::Cancel(slot)) };
+    }
 }
 
 impl<T> JoinCell<T> {
+    #[inline]
     pub(crate) fn new() -> Arc<Self> {
-        let state = State { stage: Stage::Running, waiter: None, task: None, cancel: false };
-        Arc::new(Self { state: Mutex::new(state) })
+        let state = State { stage: Stage::Running, waiter: None };
+        Arc::new(Self { state: Guarded::new(state), late: OnceLock::new() })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The task exists now.
+    /// The task exists now, later than the handle.
     pub(crate) fn bind(&self, h: &Header) {
         // SAFETY: a task's header heads its slot.
         let slot = unsafe { SlotRef::new(&h.node) };
-        let mut state = self.lock();
-        let cancel = state.cancel;
-        state.task = Some(slot);
-        drop(state);
-        if cancel {
-            self.cancel();
-        }
-    }
-
-    fn cancel(&self) {
-        let task = {
-            let mut state = self.lock();
-            state.cancel = true;
-            state.task.clone()
+        let late = self.late.get_or_init(Late::default);
+        let cancelled = {
+            let mut state = late.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.0 = Some(slot.clone());
+            state.1
         };
-        if let Some(slot) = task {
-            let owner = slot.get().owner();
-            if slot.is_live() && !owner.is_null() {
-                // SAFETY: an owner is a root cell.
-                unsafe { remote::perform(owner, Mail::Cancel(slot)) };
-            }
+        if cancelled {
+            cancel(slot);
         }
     }
 
-    fn complete(&self, stage: Stage<T>) {
-        let mut state = self.lock();
-        if !matches!(state.stage, Stage::Running) {
-            drop(state);
-            return;
+    fn cancel_late(&self) {
+        let late = self.late.get_or_init(Late::default);
+        let slot = {
+            let mut state = late.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.1 = true;
+            state.0.clone()
+        };
+        if let Some(slot) = slot {
+            cancel(slot);
         }
-        state.stage = stage;
-        let (waiter, task) = (state.waiter.take(), state.task.take());
-        drop(state);
-        drop(task);
+    }
+
+    #[inline]
+    fn complete(&self, stage: Stage<T>) {
+        let (refused, waiter) = self.state.with(|state| {
+            if !matches!(state.stage, Stage::Running) {
+                return (Some(stage), None);
+            }
+            state.stage = stage;
+            (None, state.waiter.take())
+        });
+        drop(refused);
         if let Some(waiter) = waiter {
             waiter.wake();
         }
@@ -133,6 +144,8 @@ impl<F: Future<Output = Result<T, E>>, T, E> Future for Joined<F, T> {
 #[must_use = "await it for the value, or use `start_soon`"]
 pub struct Handle<'scope, T> {
     cell: Arc<JoinCell<T>>,
+    /// `None` if the task did not exist yet.
+    task: Option<SlotRef>,
     entry: Option<Entry>,
     at: &'static Location<'static>,
     scope: PhantomData<&'scope ()>,
@@ -148,18 +161,22 @@ impl<T> fmt::Debug for Handle<'_, T> {
 
 impl<T> Handle<'_, T> {
     #[track_caller]
-    pub(crate) fn new(cell: Arc<JoinCell<T>>) -> Self {
-        Self { cell, entry: Some(Entry::new()), at: Location::caller(), scope: PhantomData }
+    #[inline]
+    pub(crate) fn new(cell: Arc<JoinCell<T>>, task: Option<SlotRef>) -> Self {
+        Self { cell, task, entry: Some(Entry::new()), at: Location::caller(), scope: PhantomData }
     }
 
     /// Tells whether the child has ended, with a value or without.
     pub fn is_finished(&self) -> bool {
-        !matches!(self.cell.lock().stage, Stage::Running)
+        self.cell.state.with(|state| !matches!(state.stage, Stage::Running))
     }
 
     /// Cancels the child alone. It ends without a value, and cancels nothing else.
     pub fn cancel(&self) {
-        self.cell.cancel();
+        match &self.task {
+            Some(slot) => cancel(slot.clone()),
+            None => self.cell.cancel_late(),
+        }
     }
 }
 
@@ -192,64 +209,66 @@ impl<T> Future for Handle<'_, T> {
         }
         let mut fresh: Option<Parked> = None;
         loop {
-            let mut state = this.cell.lock();
-            match std::mem::replace(&mut state.stage, Stage::Taken) {
-                Stage::Done(value) => {
-                    drop(state);
-                    drop(fresh);
-                    return Poll::Ready(Ok(value));
-                }
-                Stage::Lost => {
-                    state.stage = Stage::Lost;
-                    drop(state);
-                    drop(fresh);
-                    if park::is_cancelled() {
-                        // Of both, the cancel came first: a failing child cancels its nursery before it is gone.
-                        park::count_delivery();
-                        this.entry = Some(Entry::new());
-                        return Poll::Ready(Err(JoinError::Cancelled(park::cancelled())));
+            let step = this.cell.state.with(|state| match &mut state.stage {
+                Stage::Running => {
+                    if let Some(parked) = &state.waiter {
+                        if parked.is_cancelled() {
+                            return Step::Cancelled(state.waiter.take());
+                        }
+                        if parked.is_current(cx) {
+                            return Step::Waiting(None);
+                        }
                     }
-                    return Poll::Ready(Err(JoinError::Lost));
+                    match fresh.take() {
+                        Some(parked) => Step::Waiting(state.waiter.replace(parked)),
+                        None => Step::Park,
+                    }
                 }
-                Stage::Taken => {
-                    drop(state);
-                    panic!("a `Handle` was polled after it had returned the child's value");
-                }
-                Stage::Running => state.stage = Stage::Running,
-            }
-            if let Some(parked) = &state.waiter {
-                if parked.is_cancelled() {
-                    let waiter = state.waiter.take();
-                    drop(state);
-                    drop((waiter, fresh));
+                Stage::Lost => Step::Ended(None),
+                Stage::Taken => Step::Taken,
+                done @ Stage::Done(_) => match std::mem::replace(done, Stage::Taken) {
+                    Stage::Done(value) => Step::Ended(Some(value)),
+                    _ => unreachable!("just matched"),
+                },
+            });
+            match step {
+                Step::Ended(Some(value)) => return Poll::Ready(Ok(value)),
+                Step::Ended(None) if park::is_cancelled() => {
+                    // Of both, the cancel came first: a failing child cancels its nursery before it is gone.
                     this.entry = Some(Entry::new());
+                    park::count_delivery();
                     return Poll::Ready(Err(JoinError::Cancelled(park::cancelled())));
                 }
-                if parked.is_current(cx) {
-                    drop(state);
-                    drop(fresh);
-                    return Poll::Pending;
-                }
-            }
-            match fresh.take() {
-                Some(parked) => {
-                    let old = state.waiter.replace(parked);
-                    drop(state);
+                Step::Ended(None) => return Poll::Ready(Err(JoinError::Lost)),
+                Step::Taken => panic!("a `Handle` was polled after it had returned the child's value"),
+                Step::Waiting(old) => {
                     drop(old);
                     return Poll::Pending;
                 }
-                None => {
-                    drop(state);
-                    fresh = Some(Parked::new(cx, OP, this.at));
+                Step::Cancelled(waiter) => {
+                    drop(waiter);
+                    this.entry = Some(Entry::new());
+                    park::count_delivery();
+                    return Poll::Ready(Err(JoinError::Cancelled(park::cancelled())));
                 }
+                Step::Park => fresh = Some(Parked::new(cx, OP, this.at)),
             }
         }
     }
 }
 
+/// What a look at the cell says.
+enum Step<T> {
+    Ended(Option<T>),
+    Taken,
+    Waiting(Option<Parked>),
+    Cancelled(Option<Parked>),
+    Park,
+}
+
 impl<T> Drop for Handle<'_, T> {
     fn drop(&mut self) {
-        let waiter = self.cell.lock().waiter.take();
+        let waiter = self.cell.state.with(|state| state.waiter.take());
         drop(waiter);
     }
 }

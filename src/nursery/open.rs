@@ -138,7 +138,10 @@ impl<T, E: TaskError> Finished<T, E> {
 
 /// The erased nursery.
 pub(crate) trait Open<T, E> {
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<Finished<T, E>>;
+    /// Ready: everything has ended; `finish` tells how.
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<()>;
+    /// Called once, after `poll` was ready. A panic of a task goes on here.
+    fn finish(&self) -> Finished<T, E>;
     /// Drops what is left, and ends the slots.
     fn close(&self);
 }
@@ -164,6 +167,8 @@ pub(crate) struct Cell<'env, N, B, Fut, T, E> {
     value: StdCell<Option<T>>,
     own: StdCell<Option<&'static Root>>,
     scope: StdCell<Option<Arc<ScopeShared>>>,
+    /// What it came to, if that was found out inside a root of its own.
+    outcome: StdCell<Option<(Finished<T, E>, Option<Panic>)>>,
     at: &'static Location<'static>,
     marker: PhantomData<(&'env (), E)>,
 }
@@ -186,6 +191,7 @@ impl<'env, T, E> Opened<'env, T, E> {
             value: StdCell::new(None),
             own: StdCell::new(None),
             scope: StdCell::new(scope),
+            outcome: StdCell::new(None),
             at,
             marker: PhantomData,
         };
@@ -194,9 +200,14 @@ impl<'env, T, E> Opened<'env, T, E> {
         Self(unsafe { NonNull::new_unchecked(raw) })
     }
 
+    #[inline(always)]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Finished<T, E>> {
         // SAFETY: alive until dropped.
-        unsafe { self.0.as_ref() }.poll(cx)
+        let cell = unsafe { self.0.as_ref() };
+        if cell.poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        Poll::Ready(cell.finish())
     }
 }
 
@@ -224,18 +235,20 @@ where
     Fut: Future<Output = Result<T, E>> + 'env,
     E: TaskError + 'env,
 {
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<Finished<T, E>> {
-        let mut own = self.own.take();
-        let result = in_root(&mut own, cx, |cx| self.poll_inside(cx));
-        if result.is_ready() {
-            drop_in_root(&mut own, || ());
-        }
-        self.own.set(own);
-        let (finished, panic) = ready!(result);
+    #[inline]
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if context::root().is_null() { self.poll_outermost(cx) } else { self.poll_inside(cx) }
+    }
+
+    fn finish(&self) -> Finished<T, E> {
+        let (finished, panic) = match self.outcome.take() {
+            Some(outcome) => outcome,
+            None => self.conclude(),
+        };
         if let Some(panic) = panic {
             resume_unwind(panic);
         }
-        Poll::Ready(finished)
+        finished
     }
 
     fn close(&self) {
@@ -273,8 +286,25 @@ where
         self.nursery.shared()
     }
 
+    #[cold]
+    fn poll_outermost(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut own = self.own.take();
+        let result = in_root(&mut own, cx, |cx| {
+            ready!(self.poll_inside(cx));
+            self.outcome.set(Some(self.conclude()));
+            Poll::Ready(())
+        });
+        if result.is_ready() {
+            drop_in_root(&mut own, || ());
+        }
+        self.own.set(own);
+        result
+    }
+
+    #[cold]
     fn enter(&self) {
         let shared = self.shared();
+        assert!(!shared.closed.get(), "a nursery's future was polled after it had finished");
         let scope = self.scope.take();
         if let Some(scope) = &scope {
             scope.claim();
@@ -292,11 +322,10 @@ where
         }
     }
 
-    fn poll_inside(&self, cx: &mut Context<'_>) -> Poll<(Finished<T, E>, Option<Panic>)> {
+    #[inline(always)]
+    fn poll_inside(&self, cx: &mut Context<'_>) -> Poll<()> {
         let shared = self.shared();
-        let first = shared.core.get().is_null();
-        assert!(!shared.closed.get(), "a nursery's future was polled after it had finished");
-        if first {
+        if shared.core.get().is_null() {
             self.enter();
         } else {
             // SAFETY: entered, and this is the poll of its future.
@@ -305,33 +334,26 @@ where
         let core = shared.core();
         // SAFETY: held by this thread.
         let root = unsafe { &*context::root() };
-        core.around.set(context::task());
         core.set_parent(cx);
         core.notified.set(true);
         core.set_busy(false);
-        self.take_in(core, root);
         // SAFETY: held.
-        unsafe {
-            core.run_batch(root);
-            if first && core.has_ready() {
-                // What the body spawned before its first wait need not wait for another pass.
-                core.run_batch(root);
-            }
-        }
-        self.take_in(core, root);
-        let starts = shared.inbox.get().map_or(0, |i| i.starts());
-        if core.live.get() == 0 && starts == 0 && shared.inbox.get().is_none_or(|i| i.close_if_empty()) {
-            return Poll::Ready(self.finish(core));
-        }
-        core.notified.set(false);
+        unsafe { core.run_batches(root) };
         if let Some(inbox) = shared.inbox.get() {
-            inbox.set_waker(core.parent_clone());
-            if inbox.is_rung() {
-                cx.waker().wake_by_ref();
-            }
+            return self.end_poll_with_inbox(inbox, core, root, cx);
         }
+        if core.live.get() == 0 {
+            return Poll::Ready(());
+        }
+        self.end_poll(core, root, cx, false);
+        Poll::Pending
+    }
+
+    #[inline(always)]
+    fn end_poll(&self, core: &CoreSlot, root: &Root, cx: &Context<'_>, starting: bool) {
+        core.notified.set(false);
         let more = core.has_ready();
-        if core.scope.node.is_effective() && (more || starts > 0) {
+        if (more || starting) && core.scope.node.is_effective() {
             core.set_busy(true);
         }
         if more {
@@ -340,12 +362,26 @@ where
         }
         // SAFETY: held.
         unsafe { core.scope.arm(root) };
+    }
+
+    #[cold]
+    fn end_poll_with_inbox(&self, inbox: &Inbox, core: &CoreSlot, root: &Root, cx: &Context<'_>) -> Poll<()> {
+        self.take_in(inbox, core, root);
+        let starts = inbox.starts();
+        if core.live.get() == 0 && starts == 0 && inbox.close_if_empty() {
+            return Poll::Ready(());
+        }
+        inbox.set_waker(core.parent_clone());
+        if inbox.is_rung() {
+            cx.waker().wake_by_ref();
+        }
+        self.end_poll(core, root, cx, starts > 0);
         Poll::Pending
     }
 
     /// Runs what other threads left.
-    fn take_in(&self, core: &CoreSlot, root: &Root) {
-        let Some(inbox) = self.shared().inbox.get() else { return };
+    #[cold]
+    fn take_in(&self, inbox: &Inbox, core: &CoreSlot, root: &Root) {
         if !inbox.take_ring() {
             return;
         }
@@ -355,8 +391,9 @@ where
         }
     }
 
-    fn finish(&self, core: &CoreSlot) -> (Finished<T, E>, Option<Panic>) {
+    fn conclude(&self) -> (Finished<T, E>, Option<Panic>) {
         let shared = self.shared();
+        let core = shared.core();
         shared.closed.set(true);
         let panic = core.panic.take();
         let mut errors = shared.errors.take().into_iter();

@@ -109,12 +109,11 @@ impl<T> Racing<T> {
         }
         // SAFETY: in use until this future ends.
         let core = unsafe { &*self.sink.core.get() };
-        core.around.set(context::task());
         core.set_parent(cx);
         core.notified.set(true);
         core.set_busy(false);
         // SAFETY: held.
-        unsafe { core.run_batch(root) };
+        unsafe { core.run_batches(root) };
         if core.live.get() > 0 {
             core.notified.set(false);
             if core.has_ready() {

@@ -93,7 +93,7 @@ impl<E: TaskError + Send + 'static> Spawner<E> {
         let bound = cell.clone();
         let joined = Joined::new(fut, cell.clone());
         self.inbox.send(job::<_, E>(joined, None, move |h| bound.bind(h))).map_err(|_| Closed)?;
-        Ok(Handle::new(cell))
+        Ok(Handle::new(cell, None))
     }
 
     /// Starts a child and waits until it has started, as [`Nursery::start`](super::Nursery::start).

@@ -211,12 +211,11 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
         }
         // SAFETY: in use until this future ends; the root is held by this thread.
         let (core, root) = unsafe { (&*self.core, &*context::root()) };
-        core.around.set(context::task());
         core.set_parent(cx);
         core.notified.set(true);
         core.set_busy(false);
         // SAFETY: held.
-        unsafe { core.run_batch(root) };
+        unsafe { core.run_batches(root) };
         if self.cell.phase() == Phase::Started && core.live.get() > 0 {
             // SAFETY: the child is in its private nursery, and not being polled.
             unsafe { self.decide_now() };
@@ -371,7 +370,7 @@ impl Drop for Handed {
             let h = &*self.0.0.cast::<Header>();
             h.set(DONE);
             (h.vtable.get().drop)(h);
-            let extras = h.extras.borrow_mut().take();
+            let extras = h.extras.take();
             finish_extras(extras, h.task_id());
             let (class, home) = (h.vtable.get().class, h.node.home_ptr());
             node::retire(&h.node).wake();

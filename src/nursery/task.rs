@@ -7,6 +7,7 @@ use super::start::{Start, TaskStatus};
 use super::{Nursery, core};
 use crate::error::{Error, Result, StartError, TaskError};
 use crate::sched::context;
+use crate::sched::node::SlotRef;
 use crate::sched::root::Root;
 use crate::task::header::Header;
 use crate::task::local::Locals;
@@ -81,6 +82,7 @@ pub(crate) fn current_locals() -> Option<Arc<Locals>> {
     }
 }
 
+#[inline(always)]
 pub(crate) fn name_task(h: &Header, name: Name) {
     if name.is_some() {
         h.with_extras(|e| e.name = name);
@@ -174,14 +176,15 @@ where
             // SAFETY: as `start_soon`.
             let h = unsafe { &*spawn_task::<_, E>(core, root, joined) };
             name_task(h, name);
-            cell.bind(h);
+            // SAFETY: a task's header heads its slot.
+            Handle::new(cell, Some(unsafe { SlotRef::new(&h.node) }))
         }
         None => {
             let bound = cell.clone();
             remotely(shared, joined, name, move |h| bound.bind(h));
+            Handle::new(cell, None)
         }
     }
-    Handle::new(cell)
 }
 
 pub(crate) fn cancel_children<E>(shared: &Shared<E>) {

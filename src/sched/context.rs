@@ -145,6 +145,37 @@ impl Drop for Frame {
     }
 }
 
+/// The frame of a nursery that polls its tasks: it sets node, task and locals for each of them itself. The step budget
+/// is not put back: it belongs to whoever is polled.
+pub(crate) struct BatchFrame<'a> {
+    ambient: &'a Ambient,
+    pub(crate) node: *const Node,
+    pub(crate) task: *const Header,
+    pub(crate) locals: *const Locals,
+}
+
+impl<'a> BatchFrame<'a> {
+    #[inline(always)]
+    pub(crate) fn enter(ambient: &'a Ambient) -> Self {
+        Self { ambient, node: ambient.node.get(), task: ambient.task.get(), locals: ambient.locals.get() }
+    }
+
+    /// Puts back what was in force, between two tasks.
+    #[inline(always)]
+    pub(crate) fn restore(&self) {
+        self.ambient.node.set(self.node);
+        self.ambient.task.set(self.task);
+        self.ambient.locals.set(self.locals);
+    }
+}
+
+impl Drop for BatchFrame<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.restore();
+    }
+}
+
 /// As [`Frame`], for a change of the node alone.
 pub(crate) struct NodeFrame(*const Node);
 

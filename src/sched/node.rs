@@ -303,26 +303,41 @@ impl Iterator for Inner {
 
 /// Whom a change of the tree wants woken; woken only after the tree is consistent again.
 #[must_use]
-pub(crate) struct Wakes(Vec<WakeRef>);
+pub(crate) struct Wakes(Option<Box<Vec<WakeRef>>>);
 
 impl Wakes {
-    pub(crate) fn none() -> Self {
-        Self(Vec::new())
+    #[inline(always)]
+    pub(crate) const fn none() -> Self {
+        Self(None)
+    }
+
+    fn list(&mut self) -> &mut Vec<WakeRef> {
+        self.0.get_or_insert_default()
     }
 
     pub(crate) fn push(&mut self, wake: WakeRef) {
-        self.0.push(wake);
+        self.list().push(wake);
     }
 
-    pub(crate) fn append(&mut self, mut other: Wakes) {
-        self.0.append(&mut other.0);
-    }
-
-    #[inline]
-    pub(crate) fn wake(self) {
-        for w in self.0 {
-            w.wake();
+    #[inline(always)]
+    pub(crate) fn append(&mut self, other: Wakes) {
+        if let Some(mut more) = other.0 {
+            self.list().append(&mut more);
         }
+    }
+
+    #[inline(always)]
+    pub(crate) fn wake(self) {
+        if let Some(list) = self.0 {
+            wake_all(*list);
+        }
+    }
+}
+
+#[cold]
+fn wake_all(list: Vec<WakeRef>) {
+    for w in list {
+        w.wake();
     }
 }
 
@@ -441,7 +456,7 @@ unsafe fn refresh(start: *const Node) -> Wakes {
                 n.stamp.store((stamp & !0xffff_ffff) | u64::from(aborts), Ordering::Release);
                 n.rounds.set(0);
                 // SAFETY: held by contract.
-                unsafe { collect(n, &mut wakes.0) };
+                unsafe { collect(n, wakes.list()) };
             }
             if !n.first.get().is_null() {
                 at = n.first.get();
@@ -561,7 +576,7 @@ pub(crate) unsafe fn release(node: *const Node, units: u32) -> Wakes {
         }
         if n.is_effective() {
             // SAFETY: held by contract.
-            unsafe { collect(n, &mut wakes.0) };
+            unsafe { collect(n, wakes.list()) };
         }
         units = 1;
         at = n.parent.get();
@@ -589,7 +604,7 @@ pub(crate) unsafe fn rehome(start: *const Node, from: *const Root, to: *const Ro
             }
             n.set_owner(to);
             if !to.is_null() {
-                collect(n, &mut wakes.0);
+                collect(n, wakes.list());
             }
             if !n.first.get().is_null() {
                 at = n.first.get();

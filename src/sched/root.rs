@@ -23,6 +23,7 @@ use super::timers::{Target, Timers};
 use crate::inspect::Tree;
 use crate::run::Settings;
 use crate::task::header::{Header, NO_FUTURE};
+use crate::task::park::Hold;
 use crate::task::wake;
 use crate::testing::Order;
 use crate::time::Instant;
@@ -73,6 +74,10 @@ pub(crate) struct Root {
     /// The last reading of the clock.
     now: Cell<Instant>,
     pub(super) idle: RefCell<Idle>,
+    /// Holds of tasks that yield because they ignore cancellation; given back at the end of the pass.
+    paused: RefCell<Vec<Hold>>,
+    /// The clock is virtual.
+    is_virtual: Cell<bool>,
 }
 
 // SAFETY: the holder's half is touched only by the thread that holds the root; the hold is handed over with
@@ -124,6 +129,8 @@ impl Root {
             next_id: Cell::new(0),
             now: Cell::new(Instant::from_nanos(0)),
             idle: RefCell::new(Idle::new()),
+            paused: RefCell::new(Vec::new()),
+            is_virtual: Cell::new(false),
         }
     }
 
@@ -137,6 +144,7 @@ impl Root {
             _ => 1,
         });
         root.instrumented.set(settings.instrument.is_some());
+        root.is_virtual.set(settings.clock.is_virtual());
         root.next_id.set(next_task_ids());
         root.now.set(settings.clock.now());
         *root.settings.borrow_mut() = Some(settings);
@@ -168,7 +176,7 @@ impl Root {
         // SAFETY: this thread holds the root; the main task is in use by nobody else.
         unsafe {
             (*main).state.set(crate::task::header::DONE);
-            let extras = (*main).extras.borrow_mut().take();
+            let extras = (*main).extras.take();
             finish_extras(extras, (*main).task_id());
             super::node::retire(main.cast()).wake();
             self.pool.release(main.cast(), super::pool::task_class(size_of::<Header>()), true);
@@ -289,13 +297,13 @@ impl Root {
     ///
     /// # Safety
     /// `root` is a root cell other than the context's.
-    pub(crate) unsafe fn borrow_idle(root: *const Self) -> Option<Hold<'static>> {
+    pub(crate) unsafe fn borrow_idle(root: *const Self) -> Option<Held<'static>> {
         // SAFETY: root cells are never unmapped.
         let root: &'static Self = unsafe { &*root };
         let hold = if root.has_ended() {
             root.hold_by_spinning()
         } else if root.try_hold() {
-            Hold(root)
+            Held(root)
         } else {
             return None;
         };
@@ -304,7 +312,7 @@ impl Root {
         Some(hold)
     }
 
-    fn hold_by_spinning(&self) -> Hold<'_> {
+    fn hold_by_spinning(&self) -> Held<'_> {
         let mut spins = 0u32;
         while !self.try_hold() {
             spins += 1;
@@ -314,7 +322,7 @@ impl Root {
                 std::hint::spin_loop();
             }
         }
-        Hold(self)
+        Held(self)
     }
 
     /// Posts mail; it comes back if the root has ended.
@@ -469,10 +477,14 @@ impl Root {
                     break Turn::Ready(value);
                 }
                 passes += 1;
+                if !self.paused.borrow().is_empty() {
+                    let paused = mem::take(&mut *self.paused.borrow_mut());
+                    drop(paused);
+                }
                 if self.timers.borrow().has_unresolved() {
                     let now = self.read_clock();
                     self.timers.borrow_mut().resolve(now);
-                } else if passes % PASSES_PER_CLOCK == 0 || self.with_settings(|s| s.clock.is_virtual()) {
+                } else if passes % PASSES_PER_CLOCK == 0 || self.is_virtual.get() {
                     self.read_clock();
                 }
                 if self.main_woken.get() {
@@ -497,6 +509,11 @@ impl Root {
         result
     }
 
+    /// Keeps a hold until the end of the pass.
+    pub(crate) fn pause(&self, hold: Hold) {
+        self.paused.borrow_mut().push(hold);
+    }
+
     pub(crate) fn with_idle<R>(&self, f: impl FnOnce(&mut Idle) -> R) -> R {
         f(&mut self.idle.borrow_mut())
     }
@@ -516,15 +533,15 @@ pub(crate) fn finish_extras(extras: Option<Box<crate::task::header::Extras>>, id
 }
 
 /// A held root.
-pub(crate) struct Hold<'a>(&'a Root);
+pub(crate) struct Held<'a>(&'a Root);
 
-impl Hold<'_> {
+impl Held<'_> {
     fn forget(self) {
         mem::forget(self);
     }
 }
 
-impl Drop for Hold<'_> {
+impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.0.unhold();
     }

@@ -1,28 +1,207 @@
-//! The one kind of lock that the primitives use for their own state.
+//! The one kind of lock that the primitives use for their own state: biased towards one root.
 //!
-//! Everything goes through [`Guarded::with`], so that what is behind it can be exchanged. The rules for the closure:
-//! a few loads and stores, no call into user code, no waker cloned, woken or dropped, no user value dropped. What has
-//! to be woken or dropped is moved out as the closure's value. Nesting is allowed in one place only, where a
-//! condition moves a waiter to a mutex: always condition first, then mutex.
+//! Everything goes through [`Guarded::with`]. The rules for the closure: a few loads and stores, no call into user code,
+//! no waker cloned, woken or dropped, no user value dropped. What has to be woken or dropped is moved out as the
+//! closure's value. Nesting is allowed in one place only, where a condition moves a waiter to a mutex: always condition
+//! first, then mutex.
+//!
+//! Protocol. `bias` is `UNSET`, a root, or `REVOKED`, and only moves in that direction:
+//!
+//! 1. The first root that locks becomes the bias. While it is, the thread that holds that root locks with two plain
+//!    stores: it sets `busy`, looks at `bias` again, works, clears `busy`.
+//! 2. Anybody else revokes, once and for good: with `mutex` held it stores `REVOKED`, issues a barrier that makes every
+//!    other running thread of the process pass a full fence, and waits until `busy` is clear. Either the owner's
+//!    `busy` is visible to the revoker after the barrier, or `REVOKED` is visible to the owner's second look.
+//! 3. A revoked lock is the mutex.
+//!
+//! The sections are so short that waiting for `busy` may spin. Where there is no such barrier (other systems, old
+//! kernels, loom, ThreadSanitizer, which does not know it), locks are born revoked.
+//!
+//! The pattern is that of biased locking with asymmetric fences (Dice, Huang, Yang 2001; `membarrier(2)`).
 
-use std::sync::{Mutex, PoisonError};
+use crate::sched::context;
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering, compiler_fence};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+type Bias = *mut ();
+
+const UNSET: Bias = ptr::null_mut();
+/// No root has an odd address.
+const REVOKED: Bias = ptr::without_provenance_mut(1);
 
 /// A value behind a short lock. A panic inside the closure does not make the value inaccessible.
-#[derive(Debug, Default)]
 pub(crate) struct Guarded<T> {
-    inner: Mutex<T>,
+    bias: AtomicPtr<()>,
+    busy: AtomicBool,
+    mutex: Mutex<()>,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the value is reached by one thread at a time, see the protocol.
+unsafe impl<T: Send> Sync for Guarded<T> {}
+// SAFETY: it owns the value.
+unsafe impl<T: Send> Send for Guarded<T> {}
+
+impl<T> fmt::Debug for Guarded<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guarded").finish_non_exhaustive()
+    }
+}
+
+impl<T: Default> Default for Guarded<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+/// Clears the flag also on unwind.
+struct Busy<'a>(&'a AtomicBool);
+
+impl Drop for Busy<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 impl<T> Guarded<T> {
     pub(crate) const fn new(value: T) -> Self {
         Self {
-            inner: Mutex::new(value),
+            bias: AtomicPtr::new(UNSET),
+            busy: AtomicBool::new(false),
+            mutex: Mutex::new(()),
+            value: UnsafeCell::new(value),
         }
     }
 
     /// Runs `f` on the value, with the lock held.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        f(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+        let root: Bias = context::root().cast_mut().cast();
+        if !root.is_null() && self.bias.load(Ordering::Relaxed) == root {
+            self.busy.store(true, Ordering::Relaxed);
+            compiler_fence(Ordering::SeqCst);
+            let _busy = Busy(&self.busy);
+            if self.bias.load(Ordering::Relaxed) == root {
+                // SAFETY: this thread holds the root that is the bias; a revoker waits for `busy`.
+                return f(unsafe { &mut *self.value.get() });
+            }
+        }
+        let guard = self.lock_slowly(root);
+        // SAFETY: the slow lock is held; or the bias is this thread's root, and `busy` is set.
+        let result = f(unsafe { &mut *self.value.get() });
+        drop(guard);
+        result
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lock_slowly(&self, root: Bias) -> Slow<'_> {
+        if !root.is_null() && barrier::is_available() {
+            let _ = self.bias.compare_exchange(UNSET, root, Ordering::AcqRel, Ordering::Acquire);
+            if self.bias.load(Ordering::Relaxed) == root {
+                self.busy.store(true, Ordering::Relaxed);
+                compiler_fence(Ordering::SeqCst);
+                let busy = Busy(&self.busy);
+                if self.bias.load(Ordering::Relaxed) == root {
+                    return Slow::Biased(busy);
+                }
+            }
+        }
+        let guard = self.mutex.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.bias.load(Ordering::Acquire) != REVOKED {
+            let bias = self.bias.swap(REVOKED, Ordering::SeqCst);
+            if bias != UNSET {
+                barrier::all_threads();
+            }
+            let mut spins = 0u32;
+            while self.busy.load(Ordering::Acquire) {
+                spins += 1;
+                if spins % 64 == 0 {
+                    std::thread::yield_now();
+                } else {
+                    std::hint::spin_loop();
+                }
+            }
+        }
+        Slow::Locked(guard)
+    }
+}
+
+/// Either way of holding the lock off the fast path; held for its drop.
+enum Slow<'a> {
+    Biased(#[expect(dead_code, reason = "held for its drop")] Busy<'a>),
+    Locked(#[expect(dead_code, reason = "held for its drop")] MutexGuard<'a, ()>),
+}
+
+cfg_if::cfg_if! {
+    if #[cfg(all(target_os = "linux", not(loom), not(trine_tsan), not(miri)))] {
+        mod barrier {
+            use std::sync::OnceLock;
+
+            const REGISTER_PRIVATE_EXPEDITED: libc::c_int = 1 << 4;
+            const PRIVATE_EXPEDITED: libc::c_int = 1 << 3;
+
+            fn membarrier(command: libc::c_int) -> bool {
+                // SAFETY: the call has no memory arguments.
+                unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
+            }
+
+            /// Registers the process, once.
+            pub(super) fn is_available() -> bool {
+                static AVAILABLE: OnceLock<bool> = OnceLock::new();
+                *AVAILABLE.get_or_init(|| membarrier(REGISTER_PRIVATE_EXPEDITED))
+            }
+
+            /// When it returns, every running thread of the process has passed a full fence.
+            pub(super) fn all_threads() {
+                assert!(membarrier(PRIVATE_EXPEDITED), "a registered process may use membarrier(2)");
+            }
+        }
+    } else {
+        mod barrier {
+            pub(super) fn is_available() -> bool {
+                false
+            }
+
+            pub(super) fn all_threads() {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn no_update_is_lost_when_the_bias_is_revoked() {
+        for _ in 0..200 {
+            let shared = Arc::new(Guarded::new(0u64));
+            let other = shared.clone();
+            let go = Arc::new(AtomicBool::new(false));
+            let seen = go.clone();
+            let thread = std::thread::spawn(move || {
+                while !seen.load(Ordering::Acquire) {
+                    std::hint::spin_loop();
+                }
+                for _ in 0..200 {
+                    other.with(|n| *n += 1);
+                }
+            });
+            crate::run(async {
+                for i in 0..2000 {
+                    if i == 500 {
+                        go.store(true, Ordering::Release);
+                    }
+                    shared.with(|n| *n += 1);
+                }
+            });
+            thread.join().unwrap();
+            assert_eq!(shared.with(|n| *n), 2200);
+        }
     }
 }

@@ -22,6 +22,7 @@ mod condition;
 mod event;
 #[cfg(test)]
 pub(crate) mod fake;
+#[expect(unsafe_code, reason = "the biased lock: a value behind a protocol, see the module")]
 pub(crate) mod guarded;
 mod limiter;
 mod lock;

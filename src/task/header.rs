@@ -3,7 +3,6 @@
 //! State of a header, touched only by the thread that holds its owner, save for `remote_*`:
 //!
 //! - `QUEUED`: on its nursery's ready queue (or in the batch taken from it), exactly once.
-//! - `RUNNING`: its future is being polled or dropped.
 //! - `DONE`: the future is gone; the slot is about to be recycled, wakes are ignored.
 
 use crate::nursery::core::Core;
@@ -13,14 +12,13 @@ use crate::sched::sync::{AtomicBool, AtomicPtr};
 use crate::task::local::Locals;
 use crate::task::{OnExit, TaskId};
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::panic::Location;
 use std::ptr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 pub(crate) const QUEUED: u8 = 1;
-pub(crate) const RUNNING: u8 = 2;
 pub(crate) const DONE: u8 = 4;
 
 /// How a task ended, as far as its nursery is concerned; errors have been stored by then.
@@ -76,10 +74,8 @@ pub(crate) struct Header {
     /// Link in the ready queue.
     pub(crate) next_ready: Cell<*const Header>,
     pub(crate) id: Cell<u64>,
-    /// Id of the task that spawned it; 0 for none.
-    pub(crate) parent_id: Cell<u64>,
     pub(crate) wait: Cell<Option<Wait>>,
-    pub(crate) extras: RefCell<Option<Box<Extras>>>,
+    pub(crate) extras: Cell<Option<Box<Extras>>>,
 }
 
 unsafe fn never(_: *const Header, _: &mut Context<'_>) -> Poll<Ended> {
@@ -106,9 +102,8 @@ impl Header {
             core: Cell::new(ptr::null()),
             next_ready: Cell::new(ptr::null()),
             id: Cell::new(0),
-            parent_id: Cell::new(0),
             wait: Cell::new(None),
-            extras: RefCell::new(None),
+            extras: Cell::new(None),
         }
     }
 
@@ -144,21 +139,27 @@ impl Header {
     }
 
     pub(crate) fn with_extras<R>(&self, f: impl FnOnce(&mut Extras) -> R) -> R {
-        f(self.extras.borrow_mut().get_or_insert_default())
+        let mut extras = self.extras.take().unwrap_or_default();
+        let result = f(&mut extras);
+        self.extras.set(Some(extras));
+        result
     }
 
     /// The task locals that the task was spawned with.
     #[inline(always)]
     pub(crate) fn locals(&self) -> *const Locals {
-        // SAFETY-free: a borrow of a cell that only the holder touches.
-        match &*self.extras.borrow() {
+        // SAFETY: touched by the holder only, and nothing else borrows it meanwhile.
+        match unsafe { &*self.extras.as_ptr() } {
             None => ptr::null(),
             Some(extras) => extras.locals.as_ref().map_or(ptr::null(), Arc::as_ptr),
         }
     }
 
     pub(crate) fn name(&self) -> Option<Cow<'static, str>> {
-        self.extras.borrow().as_ref().and_then(|e| e.name.clone())
+        let extras = self.extras.take()?;
+        let name = extras.name.clone();
+        self.extras.set(Some(extras));
+        name
     }
 }
 

@@ -18,10 +18,12 @@ use crate::error::{Cancelled, Reason, ReasonKind};
 use crate::sched::context::{self, STEPS};
 use crate::sched::node::{self, Kind, Node, SlotRef};
 use crate::sched::remote::{self, Mail};
-use crate::task::header::Wait;
+use crate::sched::root::Root;
+use crate::task::header::{Header, Wait};
 use crate::task::wake::{self, WakeRef};
 use std::fmt;
 use std::panic::Location;
+use std::ptr;
 use std::task::{Context, Poll};
 
 /// Deliveries of `Cancelled` within one poll of a task before a checkpoint makes a loop that ignores them yield.
@@ -31,12 +33,11 @@ const DELIVERIES: u32 = 1000;
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
     yielded: bool,
-    hold: Option<Hold>,
 }
 
 impl Entry {
     pub(crate) const fn new() -> Self {
-        Self { yielded: false, hold: None }
+        Self { yielded: false }
     }
 
     /// `Ready(Err)`: a scope around is cancelled, nothing must be done. `Ready(Ok)`: attempt the operation now, in
@@ -70,7 +71,6 @@ impl Entry {
 
     #[cold]
     fn deliver(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cancelled>> {
-        self.hold = None;
         let delivered = context::ambient(|a| {
             a.delivered.set(a.delivered.get() + 1);
             a.delivered.get()
@@ -82,7 +82,8 @@ impl Entry {
             let rounds = unsafe { &(*node).rounds };
             if rounds.get() < ROUNDS {
                 rounds.set(rounds.get() + 1);
-                self.hold = Some(Hold::take());
+                // Given back at the end of the pass.
+                context::with_root(|root| root.pause(Hold::take()));
             }
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -92,23 +93,18 @@ impl Entry {
     }
 }
 
-/// Looks at the innermost scope; takes in what another thread has cancelled.
+/// Looks at the innermost scope. What other threads cancel is taken in between passes, and by [`take_in`].
 #[inline(always)]
 pub(crate) fn is_cancelled() -> bool {
-    context::ambient(|a| {
-        let node = a.node.get();
-        if node.is_null() {
-            return false;
-        }
-        // SAFETY: the context's root is held by this thread, its node is alive.
-        unsafe {
-            let root = a.root.get();
-            if !root.is_null() {
-                (*root).take_in_if_notified();
-            }
-            (*node).is_effective()
-        }
-    })
+    let node = context::node();
+    // SAFETY: the context's node is alive and held.
+    !node.is_null() && unsafe { (*node).is_effective() }
+}
+
+/// Takes in what other threads have cancelled, for code that does not yield.
+#[inline(always)]
+pub(crate) fn take_in() {
+    context::with_root(Root::take_in_if_notified);
 }
 
 /// Records that somebody was told of a cancellation.
@@ -187,14 +183,29 @@ impl Drop for Hold {
 /// A wait in progress: whom to wake, and whether the wait was cancelled meanwhile. `Send + Sync`.
 ///
 /// Making, waking and dropping one may run foreign waker code: never with a lock held.
+///
+/// The plain case is a wait in a task's own frame: three words, no allocation, and two counts at most.
 pub(crate) struct Parked {
-    waker: WakeRef,
-    /// The scope that the wait began in, and its stamp then.
-    node: Option<(SlotRef, u64)>,
-    /// The wait's own registration with the scope, if its waker is not the task's.
+    /// The scope that the wait began in, or null; counted on its home.
+    node: *const Node,
+    /// Its stamp then.
+    began: u64,
+    /// The task to wake, counted on its home unless it is `node`; null if `extra` has the waker.
+    task: *const Header,
+    extra: Option<Box<Extra>>,
+}
+
+struct Extra {
+    waker: Option<WakeRef>,
+    /// The wait's own registration with the scope.
     foreign: Option<u64>,
     hold: Option<Hold>,
 }
+
+// SAFETY: the pointers are counted; other threads read atomics through them.
+unsafe impl Send for Parked {}
+// SAFETY: as above.
+unsafe impl Sync for Parked {}
 
 impl fmt::Debug for Parked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -206,57 +217,87 @@ impl Parked {
     /// A wait that cancellation ends. `op` (as `"channel::recv"`) and `at` are what the task tree shows.
     #[inline]
     pub(crate) fn new(cx: &mut Context<'_>, op: &'static str, at: &'static Location<'static>) -> Self {
-        let waker = WakeRef::from_waker(cx.waker());
-        let (node, foreign) = context::ambient(|a| {
+        context::ambient(|a| {
             let (task, node) = (a.task.get(), a.node.get());
-            if !task.is_null() {
-                // SAFETY: the context's task is alive and held.
-                unsafe { (*task).wait.set(Some(Wait { op, at })) };
+            let plain = wake::header_of(cx.waker()) == Some(task) && !node.is_null();
+            if !plain {
+                return Self::with_extra(cx, op, at, false);
             }
-            if node.is_null() {
-                return (None, None);
-            }
-            // SAFETY: the context's node is alive and held.
+            // SAFETY: the context's task and node are alive and held.
             unsafe {
-                let own = wake::header_of(cx.waker()).is_some_and(|h| h == task);
-                let foreign = if own { None } else { Some((*node).add_foreign(cx.waker().clone())) };
-                (Some((SlotRef::new(node), (*node).stamp())), foreign)
+                (*task).wait.set(Some(Wait { op, at }));
+                (*node).home().count_inc();
+                if !ptr::eq(node, task.cast()) {
+                    (*task).node.home().count_inc();
+                }
+                Self { node, began: (*node).stamp(), task, extra: None }
             }
-        });
-        Self { waker, node, foreign, hold: None }
+        })
     }
 
     /// A wait that cancellation does not end ([`Parked::is_cancelled`] is always false); it holds its scopes open.
     pub(crate) fn shielded(cx: &mut Context<'_>, op: &'static str, at: &'static Location<'static>) -> Self {
-        let task = context::task();
+        Self::with_extra(cx, op, at, true)
+    }
+
+    #[cold]
+    fn with_extra(cx: &mut Context<'_>, op: &'static str, at: &'static Location<'static>, shielded: bool) -> Self {
+        let waker = Some(WakeRef::from_waker(cx.waker()));
+        let (task, node) = (context::task(), context::node());
         if !task.is_null() {
             // SAFETY: the context's task is alive and held.
             unsafe { (*task).wait.set(Some(Wait { op, at })) };
         }
-        Self { waker: WakeRef::from_waker(cx.waker()), node: None, foreign: None, hold: Some(Hold::take()) }
+        if shielded || node.is_null() {
+            let hold = shielded.then(Hold::take);
+            let extra = Some(Box::new(Extra { waker, foreign: None, hold }));
+            return Self { node: ptr::null(), began: 0, task: ptr::null(), extra };
+        }
+        // SAFETY: the context's node is alive and held.
+        unsafe {
+            let foreign = Some((*node).add_foreign(cx.waker().clone()));
+            (*node).home().count_inc();
+            let extra = Some(Box::new(Extra { waker, foreign, hold: None }));
+            Self { node, began: (*node).stamp(), task: ptr::null(), extra }
+        }
     }
 
     /// Was the wait cancelled since it began (sticky, also if a shield went up meanwhile)? Any thread; reads two
     /// atomics and takes no lock, so it may be called with one held.
     #[inline]
     pub(crate) fn is_cancelled(&self) -> bool {
-        let Some((slot, began)) = &self.node else { return false };
-        let stamp = slot.get().stamp();
-        if stamp == *began {
-            // Never told; a wait that began in a cancelled scope (only a condition's does) is cancelled from the start.
-            return slot.get().is_effective();
+        if self.node.is_null() {
+            return false;
         }
-        (stamp >> 32) == (*began >> 32)
+        // SAFETY: counted.
+        let node = unsafe { &*self.node };
+        let stamp = node.stamp();
+        if stamp == self.began {
+            // Never told; a wait that began in a cancelled scope (only a condition's does) is cancelled from the start.
+            return node.is_effective();
+        }
+        (stamp >> 32) == (self.began >> 32)
     }
 
     /// Is this still right for a poll with this context (same waker, same scope)? May be called with a lock held.
     #[inline]
     pub(crate) fn is_current(&self, cx: &Context<'_>) -> bool {
-        let same_node = match &self.node {
-            Some((slot, _)) => slot.as_ptr() == context::node() && slot.is_live(),
-            None => self.hold.is_some() || context::node().is_null(),
-        };
-        same_node && self.waker.will_wake(cx.waker())
+        if let Some(extra) = &self.extra {
+            let same_node = if self.node.is_null() {
+                extra.hold.is_some() || context::node().is_null()
+            } else {
+                self.node == context::node() && self.node_is_live()
+            };
+            return same_node && extra.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker()));
+        }
+        self.node == context::node()
+            && self.node_is_live()
+            && wake::header_of(cx.waker()) == Some(self.task)
+    }
+
+    fn node_is_live(&self) -> bool {
+        // SAFETY: counted.
+        unsafe { (*self.node).stamp() >> 32 == self.began >> 32 }
     }
 
     /// A replacement for this wait after the future was polled with another waker or under another scope; the same
@@ -272,25 +313,48 @@ impl Parked {
 
     /// Ends the wait and wakes the task. Not with a lock held.
     #[inline]
-    pub(crate) fn wake(self) {
-        self.waker.wake_by_ref();
+    pub(crate) fn wake(mut self) {
+        if self.task.is_null() {
+            let waker = self.extra.as_mut().and_then(|e| e.waker.take());
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        } else {
+            // SAFETY: counted, hence mapped. Should the task be gone, another one is woken for nothing.
+            unsafe { wake::wake_header(self.task) };
+        }
     }
 }
 
 impl Drop for Parked {
     #[inline]
     fn drop(&mut self) {
-        if let (Some(key), Some((slot, _))) = (self.foreign, self.node.take()) {
-            forget_foreign(slot, key);
+        if let Some(extra) = self.extra.take() {
+            self.drop_extra(*extra);
+        }
+        // SAFETY: the counts that were taken in `new`.
+        unsafe {
+            if !self.node.is_null() {
+                Root::count_dec((*self.node).home_ptr());
+                if !self.task.is_null() && !ptr::eq(self.node, self.task.cast()) {
+                    Root::count_dec((*self.task).node.home_ptr());
+                }
+            }
         }
     }
 }
 
-#[cold]
-fn forget_foreign(slot: SlotRef, key: u64) {
-    let owner = slot.get().owner();
-    if slot.is_live() && !owner.is_null() {
-        // SAFETY: an owner is a root cell.
-        unsafe { remote::perform(owner, Mail::EndForeign(slot, key)) };
+impl Parked {
+    #[cold]
+    fn drop_extra(&self, extra: Extra) {
+        let (Some(key), false) = (extra.foreign, self.node.is_null()) else { return };
+        // SAFETY: counted.
+        unsafe {
+            let node = &*self.node;
+            let owner = node.owner();
+            if self.node_is_live() && !owner.is_null() {
+                remote::perform(owner, Mail::EndForeign(SlotRef::new(node), key));
+            }
+        }
     }
 }

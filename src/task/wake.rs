@@ -72,6 +72,18 @@ pub(crate) unsafe fn wake_header(header: *const Header) {
     }
 }
 
+/// Wakes the task that is being polled, through the context's waker.
+#[inline(always)]
+pub(crate) fn wake_self(cx: &std::task::Context<'_>) {
+    let task = context::task();
+    if header_of(cx.waker()) == Some(task) {
+        // SAFETY: the context's task is alive and held by this thread.
+        unsafe { header::wake_local(task) };
+    } else {
+        cx.waker().wake_by_ref();
+    }
+}
+
 /// The waker that a task is polled with; not to be dropped.
 #[inline(always)]
 pub(crate) fn lend(header: *const Header) -> ManuallyDrop<Waker> {

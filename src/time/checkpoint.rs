@@ -2,6 +2,7 @@
 
 use crate::error::Cancelled;
 use crate::task::park::{self, Entry, Hold};
+use crate::task::wake;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -29,16 +30,12 @@ impl Checkpoint {
     #[inline(always)]
     pub(crate) fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cancelled>> {
         if park::is_cancelled() {
-            let result = self.entry.poll(cx);
-            if result.is_ready() {
-                self.stage = Stage::Done;
-            }
-            return result;
+            return self.deliver(cx);
         }
         match self.stage {
             Stage::Start => {
                 self.stage = Stage::Yielded;
-                cx.waker().wake_by_ref();
+                wake::wake_self(cx);
                 Poll::Pending
             }
             Stage::Yielded => {
@@ -47,6 +44,17 @@ impl Checkpoint {
             }
             Stage::Done => panic!("a checkpoint was polled after it had finished"),
         }
+    }
+}
+
+impl Checkpoint {
+    #[cold]
+    fn deliver(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cancelled>> {
+        let result = self.entry.poll(cx);
+        if result.is_ready() {
+            self.stage = Stage::Done;
+        }
+        result
     }
 }
 
@@ -91,6 +99,7 @@ pub fn checkpoint() -> Checkpoint {
 ///
 /// `Cancelled` if a scope around is cancelled.
 pub fn checkpoint_if_cancelled() -> Result<(), Cancelled> {
+    park::take_in();
     if park::is_cancelled() {
         park::count_delivery();
         return Err(park::cancelled());
@@ -114,7 +123,7 @@ impl Future for ShieldedCheckpoint {
             Stage::Start => {
                 self.stage = Stage::Yielded;
                 self.hold = Some(Hold::take());
-                cx.waker().wake_by_ref();
+                wake::wake_self(cx);
                 Poll::Pending
             }
             Stage::Yielded => {

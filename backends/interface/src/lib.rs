@@ -74,7 +74,7 @@ pub trait Backend: Send + Sync + 'static {
 
 /// The loop of one thread.
 pub trait Driver {
-    /// Returns the services of this loop. All handles of one driver serve the same loop.
+    /// Returns the services of this loop: the same `Arc` each time, so that handles can be compared by address.
     fn handle(&self) -> Arc<dyn Handle>;
 
     /// Polls `fut` on this thread until it is ready.

@@ -12,6 +12,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -23,6 +24,9 @@ use crate::shared::{Shared, lock};
 /// All alarms of one loop.
 #[derive(Debug, Default)]
 pub(crate) struct Alarms {
+    /// The heap may have entries. Set under the lock; who sets an alarm on another thread then nudges the loop, which
+    /// makes it see this.
+    any: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -57,9 +61,14 @@ struct Slot {
 impl Alarms {
     /// Returns when the loop must look at the alarms again.
     pub(crate) fn next(&self) -> Option<Instant> {
+        if !self.any.load(Ordering::Relaxed) {
+            return None;
+        }
         let mut inner = lock(&self.inner);
         inner.drop_stale();
-        inner.due.peek().map(|Reverse(entry)| entry.at)
+        let next = inner.due.peek().map(|Reverse(entry)| entry.at);
+        self.any.store(next.is_some(), Ordering::Relaxed);
+        next
     }
 
     /// Fires what is due, and collects whom to wake.
@@ -87,6 +96,19 @@ impl Alarms {
         let mut inner = lock(&self.inner);
         inner.ended = true;
         wakers.extend(inner.slots.iter_mut().filter_map(|slot| slot.waker.take()));
+    }
+
+    /// Arms or disarms a slot, if that changes anything; true if it is now the earliest.
+    fn set(&self, slot: usize, at: Option<Instant>) -> bool {
+        let mut inner = lock(&self.inner);
+        let current = &inner.slots[slot];
+        if current.at == at && !current.fired {
+            return false;
+        }
+        if at.is_some() {
+            self.any.store(true, Ordering::Relaxed);
+        }
+        inner.arm(slot, at)
     }
 
     fn add(&self) -> Option<usize> {
@@ -158,16 +180,8 @@ impl NativeAlarm {
 
 impl Alarm for NativeAlarm {
     fn set(&mut self, at: Option<Instant>) {
-        let earliest = {
-            let mut inner = self.inner();
-            let slot = &inner.slots[self.slot];
-            if slot.at == at && !slot.fired {
-                return;
-            }
-            inner.arm(self.slot, at)
-        };
         // The loop's own thread looks at the alarms before it sleeps; any other must make it look.
-        if earliest {
+        if self.shared.alarms.set(self.slot, at) {
             self.shared.nudge();
         }
     }
@@ -230,15 +244,15 @@ mod tests {
         let start = Instant::now();
         let at = |s| Some(start + Duration::from_secs(s));
         let (a, b) = (alarms.add().unwrap(), alarms.add().unwrap());
-        lock(&alarms.inner).arm(a, at(1));
-        lock(&alarms.inner).arm(b, at(2));
+        alarms.set(a, at(1));
+        alarms.set(b, at(2));
         assert_eq!(alarms.next(), at(1));
-        lock(&alarms.inner).arm(a, at(3));
+        alarms.set(a, at(3));
         assert_eq!(alarms.next(), at(2));
         alarms.fire(start + Duration::from_secs(2), &mut Vec::new());
         assert!(lock(&alarms.inner).slots[b].fired);
         assert!(!lock(&alarms.inner).slots[a].fired);
-        lock(&alarms.inner).arm(a, None);
+        alarms.set(a, None);
         assert_eq!(alarms.next(), None);
     }
 
@@ -248,7 +262,7 @@ mod tests {
         let start = Instant::now();
         let slot = alarms.add().unwrap();
         for n in 0..10_000 {
-            lock(&alarms.inner).arm(slot, Some(start + Duration::from_millis(n)));
+            alarms.set(slot, Some(start + Duration::from_millis(n)));
         }
         assert!(lock(&alarms.inner).due.len() < 100);
         assert_eq!(alarms.next(), Some(start + Duration::from_millis(9_999)));

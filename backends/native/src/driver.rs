@@ -20,8 +20,8 @@ use trine_backend::{Driver, Handle};
 use crate::shared::{NativeHandle, Shared};
 
 /// How many polls of a busy future may go by until the loop looks at events. A poll of a root is long (it ends when its
-/// budget is spent), so a look at each sixteenth costs little and delays an event by little.
-const LOOK_EVERY: u32 = 16;
+/// budget is spent), so a look at each fourth costs little and delays an event by little.
+const LOOK_EVERY: u32 = 4;
 
 thread_local! {
     /// The loop that is driven on this thread, as an address to compare with; null: none.
@@ -70,14 +70,18 @@ impl Drop for Entered {
 #[derive(Debug)]
 pub(crate) struct NativeDriver {
     shared: Arc<Shared>,
+    /// One for all who ask, so that they can compare theirs.
+    handle: Arc<NativeHandle>,
     /// Whom to wake after a look; empty between looks.
     wakers: Vec<Waker>,
 }
 
 impl NativeDriver {
     pub(crate) fn new() -> io::Result<Self> {
+        let shared = Arc::new(Shared::new()?);
         Ok(Self {
-            shared: Arc::new(Shared::new()?),
+            handle: Arc::new(NativeHandle(Arc::clone(&shared))),
+            shared,
             wakers: Vec::new(),
         })
     }
@@ -115,7 +119,7 @@ impl NativeDriver {
 
 impl Driver for NativeDriver {
     fn handle(&self) -> Arc<dyn Handle> {
-        Arc::new(NativeHandle(Arc::clone(&self.shared)))
+        Arc::clone(&self.handle) as Arc<dyn Handle>
     }
 
     fn drive(&mut self, mut fut: Pin<&mut dyn Future<Output = ()>>) -> io::Result<()> {

@@ -79,8 +79,8 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Records an event, and hands over whom to wake.
-    pub(crate) fn deliver(&self, ready: Ready) -> [Option<Waker>; 2] {
+    /// Records an event, and adds whom to wake.
+    pub(crate) fn deliver(&self, ready: Ready, wakers: &mut Vec<Waker>) {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let new = (word | ready.0).wrapping_add(1 << TICK_SHIFT);
@@ -92,19 +92,19 @@ impl Source {
                 Err(now) => word = now,
             }
         }
-        let mut wakers = lock(&self.wakers);
-        [Direction::Read, Direction::Write].map(|direction| {
+        let mut waiting = lock(&self.wakers);
+        for direction in [Direction::Read, Direction::Write] {
             if ready.has(direction) {
-                wakers[direction as usize].take()
-            } else {
-                None
+                if let Some(waker) = waiting[direction as usize].take() {
+                    wakers.push(waker);
+                }
             }
-        })
+        }
     }
 
-    /// Records that the loop is gone, and hands over whom to wake.
-    pub(crate) fn end(&self) -> [Option<Waker>; 2] {
-        self.deliver(Ready(GONE))
+    /// Records that the loop is gone, and adds whom to wake.
+    pub(crate) fn end(&self, wakers: &mut Vec<Waker>) {
+        self.deliver(Ready(GONE), wakers);
     }
 
     pub(crate) fn is_gone(&self) -> bool {
@@ -119,16 +119,8 @@ impl Source {
         if let Some(result) = self.look(direction) {
             return Poll::Ready(result);
         }
-        let waker = cx.waker();
-        {
-            let wakers = lock(&self.wakers);
-            let stored = wakers[direction as usize].as_ref();
-            // Stored and not yet taken: an event to come will take it.
-            if stored.is_some_and(|stored| stored.will_wake(waker)) {
-                return Poll::Pending;
-            }
-        }
-        let mut new = Some(waker.clone());
+        // Cloned before the lock is taken, in vain if it is stored already: a second lock would cost more.
+        let mut new = Some(cx.waker().clone());
         let result = {
             let mut wakers = lock(&self.wakers);
             let result = self.look(direction);
@@ -194,11 +186,9 @@ mod tests {
     }
 
     fn deliver(source: &Source, ready: Ready) {
-        source
-            .deliver(ready)
-            .into_iter()
-            .flatten()
-            .for_each(Waker::wake);
+        let mut wakers = Vec::new();
+        source.deliver(ready, &mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     fn poll(source: &Source, direction: Direction) -> Option<Tick> {
@@ -274,7 +264,7 @@ mod tests {
         let mut cx = Context::from_waker(&waker);
         assert!(source.poll(Direction::Read, &mut cx).is_pending());
         assert!(source.poll(Direction::Write, &mut cx).is_pending());
-        source.end().into_iter().flatten().for_each(Waker::wake);
+        deliver(&source, Ready(GONE));
         assert_eq!(waiter.0.load(Ordering::Relaxed), 2);
         assert!(matches!(
             source.poll(Direction::Read, &mut cx),

@@ -79,8 +79,7 @@ impl Sources {
         let inner = lock(&self.inner);
         for event in events {
             if let Some(source) = inner.find(event.token()) {
-                let woken = source.deliver(Ready::from_event(event));
-                wakers.extend(woken.into_iter().flatten());
+                source.deliver(Ready::from_event(event), wakers);
             }
         }
     }
@@ -90,7 +89,7 @@ impl Sources {
         let mut inner = lock(&self.inner);
         inner.ended = true;
         for source in inner.slots.iter().filter_map(|slot| slot.source.as_ref()) {
-            wakers.extend(source.end().into_iter().flatten());
+            source.end(wakers);
         }
     }
 }

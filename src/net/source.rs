@@ -1,0 +1,361 @@
+//! A descriptor and its readiness: try first, wait only if the system says so, and ask nothing that is known.
+//!
+//! Each direction is a *lane*. What is known of a lane is one word:
+//!
+//! - `Try`: a system call may succeed. With the tick of the readiness that said so, if one did;
+//! - `Drained`: the last call would have blocked, or moved less than it had room for: wait for news before the next.
+//!
+//! Invariants:
+//!
+//! 1. a lane is used by one operation at a time (the busy flag, or `&mut` of whoever owns the source alone);
+//! 2. the tick in a lane belongs to the registration of the lane, which changes only while the lane is `Drained`;
+//! 3. a `Drained` lane's readiness has been cleared with that tick, so what it says next is news (laws L17, L18), or it
+//!    comes from a registration made later, which says what is there (L14).
+//!
+//! A registration serves one loop. It is made at the first wait, and serves both lanes. A lane that is polled under
+//! another handle, or whose loop is gone, gets another one; the other lane keeps its own for as long as it is right
+//! there.
+
+use std::io;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
+
+use trine_backend::{Handle, Readiness, Tick};
+
+use crate::backend::{current_handle, is_current_handle};
+
+/// Which side of a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Read = 0,
+    Write = 1,
+}
+
+/// What can be registered.
+pub(crate) trait AsSource {
+    fn as_source(&self) -> trine_backend::Source<'_>;
+}
+
+#[cfg(unix)]
+impl<S: std::os::fd::AsFd> AsSource for S {
+    fn as_source(&self) -> trine_backend::Source<'_> {
+        self.as_fd()
+    }
+}
+
+#[cfg(windows)]
+impl<S: std::os::windows::io::AsSocket> AsSource for S {
+    fn as_source(&self) -> trine_backend::Source<'_> {
+        self.as_socket()
+    }
+}
+
+/// What a system call did.
+pub(crate) struct Done<T> {
+    pub(crate) value: T,
+    /// It moved less than it had room for, so the next call would block.
+    pub(crate) drained: bool,
+}
+
+/// A non-blocking descriptor with its readiness.
+#[derive(Debug)]
+pub(crate) struct Source<S> {
+    /// The first registration, for as long as the source lives; nearly always the only one.
+    home: OnceLock<Arc<Registered>>,
+    lanes: [Lane; 2],
+    /// Held while a registration is found or made, so that the lanes do not both make one.
+    settling: Mutex<()>,
+    /// Closed after the registrations have ended.
+    io: S,
+}
+
+#[derive(Debug)]
+struct Registered {
+    /// Ends first: a registration needs its loop.
+    readiness: Box<dyn Readiness>,
+    handle: Arc<dyn Handle>,
+}
+
+impl Registered {
+    fn serves(&self, handle: &Arc<dyn Handle>) -> bool {
+        Arc::ptr_eq(&self.handle, handle) && !self.readiness.is_dead()
+    }
+}
+
+/// One direction.
+#[derive(Debug)]
+struct Lane {
+    /// An operation is on its way.
+    busy: AtomicBool,
+    /// See [`Known`].
+    known: AtomicU64,
+    /// The lane has left `home`.
+    moved: AtomicBool,
+    /// What it uses since.
+    away: Mutex<Option<Arc<Registered>>>,
+}
+
+/// What is known of a lane, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    Try(Option<Tick>),
+    Drained,
+}
+
+impl Known {
+    const DRAINED: u64 = 1;
+    const TICK: u64 = 2;
+    const HANGUP: u64 = 4;
+    const COUNT_SHIFT: u32 = 3;
+
+    fn pack(self) -> u64 {
+        match self {
+            Known::Try(None) => 0,
+            Known::Drained => Self::DRAINED,
+            Known::Try(Some(tick)) => {
+                let hangup = if tick.is_hangup() { Self::HANGUP } else { 0 };
+                Self::TICK | hangup | tick.count() << Self::COUNT_SHIFT
+            }
+        }
+    }
+
+    fn unpack(word: u64) -> Self {
+        if word & Self::DRAINED != 0 {
+            Known::Drained
+        } else if word & Self::TICK != 0 {
+            let tick = Tick::new(word >> Self::COUNT_SHIFT).hangup(word & Self::HANGUP != 0);
+            Known::Try(Some(tick))
+        } else {
+            Known::Try(None)
+        }
+    }
+}
+
+impl Lane {
+    const fn new() -> Self {
+        Self {
+            busy: AtomicBool::new(false),
+            known: AtomicU64::new(0),
+            moved: AtomicBool::new(false),
+            away: Mutex::new(None),
+        }
+    }
+
+    fn known(&self) -> Known {
+        Known::unpack(self.known.load(Ordering::Relaxed))
+    }
+
+    fn set(&self, known: Known) {
+        self.known.store(known.pack(), Ordering::Relaxed);
+    }
+
+    fn swap_away(&self, new: Option<Arc<Registered>>) -> Option<Arc<Registered>> {
+        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *away, new)
+    }
+
+    fn away(&self) -> Option<Arc<Registered>> {
+        let away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.clone()
+    }
+}
+
+/// A lane's registration: lent by the source, or counted.
+enum Current<'a> {
+    Home(&'a Registered),
+    Away(Arc<Registered>),
+}
+
+impl Deref for Current<'_> {
+    type Target = dyn Readiness;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Current::Home(registered) => &*registered.readiness,
+            Current::Away(registered) => &*registered.readiness,
+        }
+    }
+}
+
+impl<S: AsSource> Source<S> {
+    /// Takes a descriptor that is non-blocking already. Registers nothing yet.
+    pub(crate) fn new(io: S) -> Self {
+        Self {
+            home: OnceLock::new(),
+            lanes: [Lane::new(), Lane::new()],
+            settling: Mutex::new(()),
+            io,
+        }
+    }
+
+    /// Returns the descriptor.
+    pub(crate) fn io(&self) -> &S {
+        &self.io
+    }
+
+    /// Tries `attempt` until it has an outcome other than "would block"; `Pending` has arranged a wake for news.
+    ///
+    /// The caller has claimed the direction, or is alone.
+    pub(crate) fn poll<T>(
+        &self,
+        direction: Direction,
+        cx: &mut Context<'_>,
+        mut attempt: impl FnMut(&S) -> io::Result<Done<T>>,
+    ) -> Poll<io::Result<T>> {
+        let lane = self.lane(direction);
+        let mut blocked = false;
+        loop {
+            let tick = match lane.known() {
+                Known::Try(tick) => tick,
+                Known::Drained => {
+                    let tick = match self.poll_ready(direction, cx) {
+                        Poll::Ready(tick) => tick?,
+                        Poll::Pending => return Poll::Pending,
+                    };
+                    lane.set(Known::Try(Some(tick)));
+                    Some(tick)
+                }
+            };
+            match attempt(&self.io) {
+                Ok(done) => {
+                    // The end of a stream is announced once: it must still be there for the next call.
+                    if done.drained && !tick.is_some_and(Tick::is_hangup) {
+                        self.drained(direction, tick);
+                    }
+                    return Poll::Ready(Ok(done.value));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.drained(direction, tick);
+                    // A readiness that stays though the call would block (as some loops have it after a hang-up) must
+                    // not keep the thread.
+                    if blocked && tick.is_some() {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    blocked = tick.is_some();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Waits until the descriptor may be ready. Clears nothing.
+    fn poll_ready(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<Tick>> {
+        let registered = self.current(direction)?;
+        match direction {
+            Direction::Read => registered.poll_readable(cx),
+            Direction::Write => registered.poll_writable(cx),
+        }
+    }
+
+    fn drained(&self, direction: Direction, tick: Option<Tick>) {
+        let lane = self.lane(direction);
+        lane.set(Known::Drained);
+        // Without a tick nothing was reported that could be cleared; what was reported unseen is cleared when it has
+        // led to one call in vain.
+        let Some(tick) = tick else { return };
+        let clear = |readiness: &dyn Readiness| match direction {
+            Direction::Read => readiness.clear_readable(tick),
+            Direction::Write => readiness.clear_writable(tick),
+        };
+        if lane.moved.load(Ordering::Relaxed) {
+            if let Some(registered) = lane.away() {
+                clear(&*registered.readiness);
+            }
+        } else if let Some(registered) = self.home.get() {
+            clear(&*registered.readiness);
+        }
+    }
+
+    /// Returns the lane's registration with the loop that serves this poll.
+    fn current(&self, direction: Direction) -> io::Result<Current<'_>> {
+        if !self.lane(direction).moved.load(Ordering::Relaxed) {
+            if let Some(home) = self.home.get() {
+                if is_current_handle(&home.handle) && !home.readiness.is_dead() {
+                    return Ok(Current::Home(home));
+                }
+            }
+        }
+        self.settle(direction, current_handle()?)
+    }
+
+    /// Finds or makes a registration for a lane that has none, or not the right one.
+    #[cold]
+    fn settle(&self, direction: Direction, handle: Arc<dyn Handle>) -> io::Result<Current<'_>> {
+        let lane = self.lane(direction);
+        if let Some(away) = lane.away() {
+            if away.serves(&handle) {
+                return Ok(Current::Away(away));
+            }
+        }
+        // First let go of the old one: the new loop may be the same, and know each descriptor once.
+        drop(lane.swap_away(None));
+        // Dropped after the guard: the last owner of a registration drops foreign wakers.
+        let others;
+        let settling = self.settling.lock();
+        others = [self.home.get().cloned(), self.other(direction).away()];
+        let others = || others.iter().flatten();
+        let registered = match others().find(|other| other.serves(&handle)) {
+            Some(shared) => Arc::clone(shared),
+            None => match handle.register(self.io.as_source()) {
+                Ok(readiness) => Arc::new(Registered { readiness, handle }),
+                // Two handles of one loop: the other lane's registration serves this one too.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => others()
+                    .find(|other| !other.readiness.is_dead())
+                    .cloned()
+                    .ok_or(error)?,
+                Err(error) => return Err(error),
+            },
+        };
+        if !lane.moved.load(Ordering::Relaxed) {
+            let home = self.home.get_or_init(|| Arc::clone(&registered));
+            if Arc::ptr_eq(home, &registered) {
+                return Ok(Current::Home(home));
+            }
+            lane.moved.store(true, Ordering::Relaxed);
+        }
+        drop(settling);
+        drop(lane.swap_away(Some(Arc::clone(&registered))));
+        Ok(Current::Away(registered))
+    }
+}
+
+impl<S> Source<S> {
+    /// Reserves a direction; false if another operation has it.
+    pub(crate) fn claim(&self, direction: Direction) -> bool {
+        !self.lane(direction).busy.swap(true, Ordering::Acquire)
+    }
+
+    /// Gives a direction back.
+    pub(crate) fn release(&self, direction: Direction) {
+        self.lane(direction).busy.store(false, Ordering::Release);
+    }
+
+    fn lane(&self, direction: Direction) -> &Lane {
+        &self.lanes[direction as usize]
+    }
+
+    fn other(&self, direction: Direction) -> &Lane {
+        &self.lanes[1 - direction as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_fits_a_word() {
+        for known in [
+            Known::Try(None),
+            Known::Drained,
+            Known::Try(Some(Tick::new(0))),
+            Known::Try(Some(Tick::new(1 << 58).hangup(true))),
+        ] {
+            assert_eq!(Known::unpack(known.pack()), known);
+        }
+    }
+}

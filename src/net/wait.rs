@@ -1,0 +1,164 @@
+//! The checkpoint around an operation on a [`Source`]: the entry check, cancellation of the wait, one task in each
+//! direction.
+//!
+//! A wait has two wakers in flight: the loop holds one for news of the descriptor, [`Parked`] one for a cancel. When
+//! polled again, the descriptor is asked first, so that an operation that can be completed beats a cancel that came
+//! with it.
+
+use std::io;
+use std::panic::Location;
+use std::task::{Context, Poll, ready};
+
+use super::source::{AsSource, Direction, Done, Source};
+use crate::run::{self, Outside};
+use crate::task::park::{self, Entry, Parked};
+
+/// The state of one checkpoint operation on a source.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    direction: Direction,
+    /// What the task tree shows.
+    op: &'static str,
+    at: &'static Location<'static>,
+    /// `None`: entered.
+    entry: Option<Entry>,
+    /// While it is pending. A virtual clock hears that something outside may end the wait.
+    parked: Option<(Parked, Option<Outside>)>,
+}
+
+impl Wait {
+    pub(crate) fn new(
+        direction: Direction,
+        op: &'static str,
+        at: &'static Location<'static>,
+    ) -> Self {
+        Self {
+            direction,
+            op,
+            at,
+            entry: Some(Entry::new()),
+            parked: None,
+        }
+    }
+
+    /// As [`new`](Self::new), for the second half of an operation whose first half was the checkpoint.
+    pub(crate) fn entered(
+        direction: Direction,
+        op: &'static str,
+        at: &'static Location<'static>,
+    ) -> Self {
+        Self {
+            entry: None,
+            ..Self::new(direction, op, at)
+        }
+    }
+
+    /// Performs the entry check, once.
+    #[inline]
+    pub(crate) fn poll_entry(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(entry) = &mut self.entry {
+            let entered = ready!(entry.poll(cx));
+            self.entry = None;
+            entered?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Tries `attempt` until it does not block, or the wait is cancelled.
+    pub(crate) fn poll<S: AsSource, T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &Source<S>,
+        attempt: impl FnMut(&S) -> io::Result<Done<T>>,
+    ) -> Poll<io::Result<T>> {
+        ready!(self.poll_entry(cx))?;
+        match source.poll(self.direction, cx, attempt) {
+            Poll::Ready(result) => {
+                if self.parked.is_some() {
+                    self.parked = None;
+                }
+                Poll::Ready(result)
+            }
+            Poll::Pending => self.poll_parked(cx).map(Err),
+        }
+    }
+
+    /// Waits for a cancel.
+    fn poll_parked(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let cancelled = match &self.parked {
+            Some((parked, _)) if parked.is_cancelled() => true,
+            Some((parked, _)) if parked.is_current(cx) => false,
+            _ => {
+                let parked = Parked::new(cx, self.op, self.at);
+                self.parked
+                    .insert((parked, run::outside()))
+                    .0
+                    .is_cancelled()
+            }
+        };
+        if cancelled {
+            self.parked = None;
+            return Poll::Ready(park::cancelled().into());
+        }
+        Poll::Pending
+    }
+}
+
+/// An operation that has its direction of a source to itself from its first poll on.
+#[derive(Debug)]
+pub(crate) struct Exclusive<'a, S> {
+    source: &'a Source<S>,
+    wait: Wait,
+    claimed: bool,
+}
+
+impl<'a, S> Exclusive<'a, S> {
+    pub(crate) fn new(source: &'a Source<S>, wait: Wait) -> Self {
+        Self {
+            source,
+            wait,
+            claimed: false,
+        }
+    }
+
+    pub(crate) fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        attempt: impl FnMut(&S) -> io::Result<Done<T>>,
+    ) -> Poll<io::Result<T>>
+    where
+        S: AsSource,
+    {
+        if !self.claimed {
+            ready!(self.wait.poll_entry(cx))?;
+            if !self.source.claim(self.wait.direction) {
+                return Poll::Ready(Err(busy()));
+            }
+            self.claimed = true;
+        }
+        let result = ready!(self.wait.poll(cx, self.source, attempt));
+        self.release();
+        Poll::Ready(result)
+    }
+
+    fn release(&mut self) {
+        if self.claimed {
+            self.claimed = false;
+            self.source.release(self.wait.direction);
+        }
+    }
+}
+
+impl<S> Drop for Exclusive<'_, S> {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// The error of the second task in one direction.
+pub(crate) fn busy() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ResourceBusy,
+        "another task uses this direction of the stream",
+    )
+}
