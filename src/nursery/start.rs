@@ -214,8 +214,9 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
         core.set_parent(cx);
         core.notified.set(true);
         core.set_busy(false);
+        // One batch only: a child that says `started` to a nursery of another root must not run on under this one.
         // SAFETY: held.
-        unsafe { core.run_batches(root) };
+        unsafe { core.run_one_batch(root) };
         if self.cell.phase() == Phase::Started && core.live.get() > 0 {
             // SAFETY: the child is in its private nursery, and not being polled.
             unsafe { self.decide_now() };
