@@ -114,6 +114,41 @@ pub async fn yield_once() {
     .await;
 }
 
+/// Ticks when told; what waits for the next tick knows nothing of trine.
+#[derive(Default)]
+pub struct Ticks(Mutex<(usize, Vec<Waker>)>);
+
+impl Ticks {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn tick(&self) {
+        let wakers = {
+            let mut state = self.0.lock().unwrap();
+            state.0 += 1;
+            std::mem::take(&mut state.1)
+        };
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
+    pub async fn next(&self) {
+        let began = self.0.lock().unwrap().0;
+        poll_fn(|cx| {
+            let waker = cx.waker().clone();
+            let mut state = self.0.lock().unwrap();
+            if state.0 > began {
+                return Poll::Ready(());
+            }
+            state.1.push(waker);
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
 struct Shot<T> {
     value: Option<T>,
     waker: Option<Waker>,
