@@ -242,6 +242,19 @@ impl CoreSlot {
         });
     }
 
+    /// Polls the tasks that are runnable now, once.
+    ///
+    /// # Safety
+    /// As [`CoreSlot::run_batches`].
+    pub(crate) unsafe fn run_one_batch(&self, root: &Root) {
+        context::ambient(|a| {
+            let frame = BatchFrame::enter(a);
+            // SAFETY: by contract.
+            let _spent = unsafe { self.run_batch(root, a, &frame) };
+            drop(frame);
+        });
+    }
+
     /// True: the budget is spent.
     #[inline(always)]
     unsafe fn run_batch(&self, root: &Root, a: &Ambient, frame: &BatchFrame<'_>) -> bool {

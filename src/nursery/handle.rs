@@ -233,6 +233,12 @@ impl<T> Future for Handle<'_, T> {
             });
             match step {
                 Step::Ended(Some(value)) => return Poll::Ready(Ok(value)),
+                Step::Ended(None) if park::is_cancelled() => {
+                    // Of both, the cancel came first: a failing child cancels its nursery before it is gone.
+                    this.entry = Some(Entry::new());
+                    park::count_delivery();
+                    return Poll::Ready(Err(JoinError::Cancelled(park::cancelled())));
+                }
                 Step::Ended(None) => return Poll::Ready(Err(JoinError::Lost)),
                 Step::Taken => panic!("a `Handle` was polled after it had returned the child's value"),
                 Step::Waiting(old) => {

@@ -214,8 +214,9 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
         core.set_parent(cx);
         core.notified.set(true);
         core.set_busy(false);
+        // One batch only: a child that says `started` to a nursery of another root must not run on under this one.
         // SAFETY: held.
-        unsafe { core.run_batches(root) };
+        unsafe { core.run_one_batch(root) };
         if self.cell.phase() == Phase::Started && core.live.get() > 0 {
             // SAFETY: the child is in its private nursery, and not being polled.
             unsafe { self.decide_now() };
@@ -352,10 +353,12 @@ impl Handed {
         // SAFETY: the task is owned by nobody; this thread holds `root`, the nursery's owner.
         unsafe {
             let h = &*node.cast::<Header>();
-            node::rehome(node, ptr::null(), root).wake();
+            // Woken only when it is in its place: the nursery that it left has ended, and its slot may be in use.
+            let mut wakes = node::rehome(node, ptr::null(), root);
             h.core.set(core);
             core.live.set(core.live.get() + 1);
-            node::link(node, &core.group).wake();
+            wakes.append(node::link(node, &core.group));
+            wakes.wake();
             crate::task::header::wake_local(h);
         }
     }

@@ -183,6 +183,11 @@ impl Root {
             Self::count_dec(self);
             remote::read_mail(self);
         }
+        if self.timers.borrow().has_unresolved() {
+            // Of parts that were moved away: they take their deadlines with them, and this clock is gone soon.
+            let now = self.read_clock();
+            self.timers.borrow_mut().resolve(now);
+        }
         let sleepers = self.timers.borrow_mut().take_targets();
         let waiting = mem::replace(&mut *self.idle.borrow_mut(), Idle::new());
         for target in sleepers {

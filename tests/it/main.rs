@@ -1,0 +1,16 @@
+//! What a user can observe of the core: nurseries, scopes, races, and how they meet foreign futures and threads.
+
+#![allow(unreachable_pub, reason = "modules of one test binary")]
+
+mod api;
+mod drops;
+mod finally;
+mod foreign;
+mod hosted;
+mod nursery;
+mod panics;
+mod race;
+mod report;
+mod start;
+mod support;
+mod threads;
