@@ -18,14 +18,14 @@ impl Program {
     pub fn generate(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let budget = if rng.one_in(3) { 60 } else { 6 + rng.below(24) };
-        let mut generator = Generator { rng, budget: budget as i32, next: 0, panics: false };
+        let mut generator = Generator { rng, budget: budget as i32, next: 0, panics: false, isolated: 0 };
         generator.panics = generator.rng.one_in(4);
         let main = generator.block(0, 2);
         let rng = &mut generator.rng;
         Self {
             seed,
             main,
-            repetitions: if rng.one_in(100) { 60 } else { 1 },
+            repetitions: if rng.one_in(1000) { 1000 } else { 1 },
             drop_after: rng.one_in(5).then(|| rng.below(30)),
             clear_inside: rng.one_in(2),
         }
@@ -38,6 +38,8 @@ struct Generator {
     /// Numbers errors and panics.
     next: u32,
     panics: bool,
+    /// Inside `isolated`, which is as foreign as can be: see `leaves`.
+    isolated: u32,
 }
 
 impl Generator {
@@ -61,10 +63,16 @@ impl Generator {
         self.compound(depth + 1)
     }
 
+    /// For a block that holds a condition's mutex. A cancelled condition wait holds its scopes open until it has the
+    /// mutex again: if a branch beside it had the mutex and waited for something foreign, neither would end.
     fn leaves(&mut self) -> Block {
         let count = 1 + self.rng.below(3);
         self.budget -= count as i32;
-        Arc::new((0..count).map(|_| Stmt { op: self.leaf(), blocks: Vec::new() }).collect())
+        let leaf = |g: &mut Self| match g.leaf() {
+            Op::Foreign(foreign) => Op::CancellableForeign(foreign),
+            other => other,
+        };
+        Arc::new((0..count).map(|_| Stmt { op: leaf(self), blocks: Vec::new() }).collect())
     }
 
     fn number(&mut self) -> u32 {
@@ -166,8 +174,8 @@ impl Generator {
             14..=29 => return self.child(depth, false),
             30..=33 => (Op::Catch, body(self)),
             34..=35 => (Op::Repeat(2 + self.rng.small(3)), body(self)),
-            36..=38 => (Op::WithMutex(self.rng.small(MUTEXES)), vec![self.leaves()]),
-            39 => (Op::TryMutex(self.rng.small(MUTEXES)), vec![self.leaves()]),
+            36..=38 if self.isolated == 0 => (Op::WithMutex(self.rng.small(MUTEXES)), vec![self.leaves()]),
+            39 if self.isolated == 0 => (Op::TryMutex(self.rng.small(MUTEXES)), vec![self.leaves()]),
             40..=41 => (Op::WithPermit(self.rng.small(SEMAPHORES)), body(self)),
             42..=43 => (Op::WithToken(self.rng.small(LIMITERS)), body(self)),
             44..=45 => (Op::WithLock(self.rng.small(LOCKS)), body(self)),
@@ -197,7 +205,12 @@ impl Generator {
             87..=90 => (Op::Shielded(1 + self.rng.small(25)), body(self)),
             91..=93 => (Op::ShieldedFor(1 + self.rng.small(25)), body(self)),
             94..=96 => (Op::Finally(1 + self.rng.small(25)), two(self)),
-            97 => (Op::Isolated, body(self)),
+            97 => {
+                self.isolated += 1;
+                let body = body(self);
+                self.isolated -= 1;
+                (Op::Isolated, body)
+            }
             98 => (Op::Cancellable, body(self)),
             _ => (Op::Do, body(self)),
         };

@@ -16,7 +16,8 @@ pub(super) fn scope(cx: Cx, op: Op, blocks: Vec<Run>) -> Run {
     match op {
         Op::Scope { slot, deadline, shield } => Box::pin(async move {
             let scope = new_scope(&cx, slot, deadline, shield);
-            let section = shield.then(|| cx.world.section("a shielded scope"));
+            // A shield that may be lowered promises nothing.
+            let section = (shield && !cx.world.toggles).then(|| cx.world.section("a shielded scope"));
             let result = scope.run(body).await;
             if let Some(section) = section {
                 section.end();
