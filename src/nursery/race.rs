@@ -3,7 +3,7 @@
 //! The branches are tasks of a private nursery, so that each has a scope of its own and is polled only when woken.
 
 use super::core::{CoreSlot, Errors, Panic, spawn_branch};
-use crate::cancel::region::{drop_in_root, in_root};
+use crate::cancel::region::{drop_in_root, in_root, strip};
 use crate::cancel::slot::attach;
 use crate::error::{Error, Result, TaskError};
 use crate::sched::context;
@@ -126,21 +126,24 @@ impl<T> Racing<T> {
             return Poll::Pending;
         }
         let panic = core.panic.take();
+        // What the race cancelled may be part of a loser's error, beside a real one: it must not get out.
+        let catches = core.group.is_called() && !core.group.parent_is_effective();
         self.sink.core.set(ptr::null());
         // SAFETY: held; no task is left.
         unsafe { CoreSlot::end(core.node()) }.wake();
         Poll::Ready(match panic {
             Some(panic) => Err(panic),
-            None => Ok(self.result()),
+            None => Ok(self.result(catches)),
         })
     }
 
-    fn result(&self) -> Result<T> {
+    /// `catches`: no cancellation from outside is visible.
+    fn result(&self, catches: bool) -> Result<T> {
         let mut first = None;
         let mut real = Vec::new();
         for result in self.sink.results.take() {
             match result {
-                Err(e) if !e.is_cancelled() => real.push(e),
+                Err(e) if !e.is_cancelled() => real.extend(if catches { strip(e).0 } else { Some(e) }),
                 other => {
                     first.get_or_insert(other);
                 }

@@ -2,6 +2,7 @@
 //!
 //! A subcommand is a module with a `HELP` text and a `run` function over its [`Arguments`], and a line in [`run`].
 
+mod fuzz;
 mod scenarios;
 
 use std::collections::VecDeque;
@@ -17,10 +18,11 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Result<ExitCode, C
     let mut arguments = Arguments(arguments.collect());
     match arguments.next() {
         Some(Argument::Operand(name)) if name == "scenarios" => scenarios::run(arguments),
+        Some(Argument::Operand(name)) if name == "fuzz" => fuzz::run(arguments),
         Some(Argument::Operand(name)) => Err(CommandError::UnknownCommand(name)),
         Some(Argument::Option(option)) if option != "help" => Err(CommandError::UnknownOption(option)),
         Some(Argument::Option(_)) | None => {
-            println!("usage: trine-conformance COMMAND ...\n\n{}", scenarios::HELP);
+            println!("usage: trine-conformance COMMAND ...\n\n{}\n\n{}", scenarios::HELP, fuzz::HELP);
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -92,7 +94,7 @@ pub(crate) enum CommandError {
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownCommand(name) => write!(f, "unknown command `{name}`; there is `scenarios`"),
+            Self::UnknownCommand(name) => write!(f, "unknown command `{name}`; there are `scenarios` and `fuzz`"),
             Self::UnknownOption(option) => write!(f, "unknown option `--{option}`; see `--help`"),
             Self::UnknownBackend { name, available } => {
                 write!(f, "unknown backend `{name}`; this build has {}, all", available.join(", "))
