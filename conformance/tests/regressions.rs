@@ -1,7 +1,9 @@
 //! What the fuzz found, each as small as it could be made.
 
 use std::time::Duration;
-use trine::{Error, Result, checkpoint, nursery, race, sleep};
+use trine::{
+    CancelScope, EffectiveDeadline, Error, Result, checkpoint, current_effective_deadline, nursery, race, sleep,
+};
 
 async fn fails(message: &'static str) -> Result<()> {
     Err(Error::msg(message))
@@ -20,4 +22,17 @@ fn cancellation_of_losers_stays_inside_the_race() {
     .unwrap_err();
     assert!(!error.has_cancelled(), "{error}");
     assert_eq!(error.leaves().map(ToString::to_string).collect::<Vec<_>>(), ["clean-up failed"]);
+}
+
+#[test]
+fn effective_deadline_knows_of_a_cancel_by_another_thread() {
+    let scope = CancelScope::new();
+    let seen = trine::testing::run(scope.run(async {
+        std::thread::scope(|s| s.spawn(|| scope.cancel()).join()).unwrap();
+        let seen = current_effective_deadline();
+        assert!(trine::checkpoint_if_cancelled().is_err());
+        Ok(seen)
+    }))
+    .unwrap();
+    assert_eq!(seen, Some(EffectiveDeadline::Cancelled));
 }

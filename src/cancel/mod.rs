@@ -65,16 +65,14 @@ pub enum EffectiveDeadline {
 /// # Ok::<(), trine::Error>(())
 /// ```
 pub fn current_effective_deadline() -> EffectiveDeadline {
-    let mut at = context::node();
-    if at.is_null() {
-        return EffectiveDeadline::Never;
+    // Takes in what other threads did, as the next checkpoint would.
+    if crate::task::park::is_cancelled() {
+        return EffectiveDeadline::Cancelled;
     }
+    let mut at = context::node();
     let mut earliest = EffectiveDeadline::Never;
     // SAFETY: the context's node and its parents are alive and held by this thread.
     unsafe {
-        if (*at).is_effective() {
-            return EffectiveDeadline::Cancelled;
-        }
         while !at.is_null() {
             let node: &Node = &*at;
             if matches!(node.kind, Kind::Scope | Kind::Nursery) {

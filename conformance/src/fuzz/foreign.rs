@@ -8,7 +8,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use trine::Result;
 
 pub(super) type Fut<'a, T = ()> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -106,6 +106,56 @@ impl<T> Future for DropAfter<'_, T> {
         }
         user_drop(&this.world, this.inner.take());
         Poll::Ready(None)
+    }
+}
+
+/// Polls a future with a waker of its own, a new one each time.
+pub(super) struct Rewake(pub(super) Run);
+
+struct Forward(Waker);
+
+impl Wake for Forward {
+    fn wake(self: Arc<Self>) {
+        self.0.wake_by_ref();
+    }
+}
+
+impl Future for Rewake {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let waker = Waker::from(Arc::new(Forward(cx.waker().clone())));
+        self.0.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+}
+
+/// Polls a future so many times, then hands it back.
+pub(super) struct Lend {
+    pub(super) inner: Option<Run>,
+    pub(super) polls: u8,
+}
+
+impl Future for Lend {
+    /// What it came to, or the rest of it.
+    type Output = std::result::Result<Result<()>, Run>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let mut inner = this.inner.take().expect("polled until it ends");
+        if this.polls == 0 {
+            return Poll::Ready(Err(inner));
+        }
+        this.polls -= 1;
+        match inner.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(Ok(result)),
+            Poll::Pending => {
+                if this.polls == 0 {
+                    return Poll::Ready(Err(inner));
+                }
+                this.inner = Some(inner);
+                Poll::Pending
+            }
+        }
     }
 }
 

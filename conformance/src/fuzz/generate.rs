@@ -212,7 +212,16 @@ impl Generator {
                 (Op::Isolated, body)
             }
             98 => (Op::Cancellable, body(self)),
-            _ => (Op::Do, body(self)),
+            _ => match self.rng.below(5) {
+                0..=1 => {
+                    let act = Stmt { op: self.sync_leaf(), blocks: Vec::new() };
+                    let child = Stmt { op: Op::Child(ChildKind::Soon, 0), blocks: vec![self.block(depth, 1)] };
+                    (Op::OnThread, vec![Arc::new(vec![if self.rng.one_in(3) { child } else { act }])])
+                }
+                2 => (Op::Rewake, body(self)),
+                3 => (Op::Do, body(self)),
+                _ => (Op::Move(self.rng.small(5)), body(self)),
+            },
         };
         Stmt { op, blocks }
     }

@@ -190,7 +190,7 @@ fn judge(program: &Program, world: &Arc<World>, start: trine::Instant, outcome: 
         Outcome::Finished(Ok(None)) if took < END => world.fail(format!("the outermost scope gave `None` at {took:?}")),
         Outcome::Finished(Ok(_)) | Outcome::Dropped => {}
         Outcome::Finished(Err(error)) => {
-            if error.has_cancelled() {
+            if error.has_cancelled() && !world.moves {
                 world.fail(format!("a cancellation left the outermost scope: {error}"));
             }
             caught(world, &error);
@@ -203,10 +203,10 @@ fn judge(program: &Program, world: &Arc<World>, start: trine::Instant, outcome: 
         world.fail(format!("the program took {took:?}"));
     }
     if world.panics.load(Ordering::Relaxed) > 0 {
-        if !panicked && !world.was_dropped() {
+        if !panicked && !world.was_dropped() && !world.moves {
             world.fail("a panic was lost");
         }
-    } else if !world.is_lossy() {
+    } else if !world.is_lossy() && !world.moves {
         for (number, count) in lock(&world.errors).iter() {
             if *count != 0 {
                 world.fail(format!("error {number} was raised {count} times more than it came out"));

@@ -163,6 +163,12 @@ pub(super) enum Op {
     Finally(u8),
     Isolated,
     Cancellable,
+    /// Each statement that needs no waiting, and each far `Soon` child, is done by another thread, one by one.
+    OnThread,
+    /// Polls its block with another waker every time.
+    Rewake,
+    /// Polls its block so many times inside a scope, which ends; then goes on with it outside.
+    Move(u8),
     Nursery(NurseryKind),
     /// In the nursery so many levels out; one right inside a nursery's own block borrows from its surroundings.
     Child(ChildKind, u8),

@@ -107,7 +107,9 @@ pub(super) type HandleSlot = Slot<(u32, Pin<Box<dyn Joins + Send>>)>;
 /// See the module.
 pub(super) struct World {
     pub(super) tally: Arc<Tally>,
+    /// Shields are lowered, or half-run futures moved elsewhere: then a cancellation may be seen where none is.
     pub(super) toggles: bool,
+    pub(super) moves: bool,
     failures: Mutex<Vec<String>>,
     dropped: AtomicBool,
     lossy: AtomicBool,
@@ -132,10 +134,11 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(program: &Program, tally: Arc<Tally>) -> Self {
-        let toggles = program.any(|op| matches!(op, Op::SetShield(..)));
+        let toggles = program.any(|op| matches!(op, Op::SetShield(..) | Op::Move(_)));
         Self {
             tally,
             toggles,
+            moves: program.any(|op| matches!(op, Op::Move(_))),
             failures: Mutex::default(),
             dropped: AtomicBool::new(false),
             lossy: AtomicBool::new(false),
@@ -340,7 +343,9 @@ impl Section {
 
 impl Drop for Section {
     fn drop(&mut self) {
-        if !self.ended && !in_user_drop() && !std::thread::panicking() {
+        // Moved half-run out of the scope that it was in, behind a combinator that has not polled it since, a section
+        // has no place in the tree: nobody tells it of a cancel, and it holds nothing open.
+        if !self.ended && !self.world.moves && !in_user_drop() && !std::thread::panicking() {
             self.world.fail(format!("{} was dropped before its end", self.what));
         }
     }

@@ -9,8 +9,8 @@ mod tasks;
 pub(super) use local::main;
 pub(super) use tasks::Joins;
 
-use super::foreign::{DropAfter, Fut, Joined, Loose, Run, Select, Yields, user_drop};
-use super::program::{Block, Foreign, Joiner, Op, StartLimit, Stmt};
+use super::foreign::{DropAfter, Fut, Joined, Lend, Loose, Rewake, Run, Select, Yields, user_drop};
+use super::program::{Block, ChildKind, Foreign, Joiner, Op, StartLimit, Stmt};
 use super::world::{World, lock};
 use futures_concurrency::future::Join as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -185,6 +185,27 @@ fn stmt(cx: &Cx, stmt: &Stmt) -> Run {
             let loose = Loose { world: cx.world.clone(), inner: Some(Box::pin(inner(0))) };
             Box::pin(async move { trine::cancellable(loose).await? })
         }
+        Op::OnThread => {
+            let block = stmt.blocks[0].clone();
+            Box::pin(async move {
+                std::thread::scope(|s| {
+                    s.spawn(|| on_thread(&cx, &block));
+                });
+                Ok(())
+            })
+        }
+        Op::Rewake => Box::pin(Rewake(inner(0))),
+        Op::Move(polls) => {
+            let lent = Lend { inner: Some(inner(0)), polls };
+            Box::pin(async move {
+                let lent = Loose { world: cx.world.clone(), inner: Some(Box::pin(lent)) };
+                match trine::move_on_after(millis(200), async { Ok(lent.await) }).await? {
+                    Some(Ok(result)) => result,
+                    Some(Err(rest)) => rest.await,
+                    None => Ok(()),
+                }
+            })
+        }
         Op::Nursery(kind) => tasks::nursery(cx, kind, stmt.blocks[0].clone()),
         Op::Child(kind, level) => tasks::far_child(cx, kind, level, stmt.blocks.clone()),
         _ if stmt.blocks.is_empty() => leaf(cx, op),
@@ -214,6 +235,22 @@ impl Drop for OnDrop {
             if stmt.op.is_sync() {
                 act(&self.cx, stmt.op);
             }
+        }
+    }
+}
+
+/// What another thread can do.
+fn on_thread(cx: &Cx, block: &Block) {
+    for stmt in block.iter() {
+        match stmt.op {
+            op if op.is_sync() => act(cx, op),
+            Op::Child(ChildKind::Soon, level) => {
+                let Some(spawner) = cx.levels.iter().rev().nth(level.into()) else { continue };
+                // Task locals belong to the thread's caller.
+                let child = Cx { isolated: true, ..cx.branch() };
+                let _ = spawner.start_soon(self::block(child, &stmt.blocks[0]));
+            }
+            _ => {}
         }
     }
 }
