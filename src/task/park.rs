@@ -219,7 +219,7 @@ impl Parked {
             // SAFETY: the context's node is alive and held.
             unsafe {
                 let own = wake::header_of(cx.waker()).is_some_and(|h| h == task);
-                let foreign = if own { None } else { Some((*node).add_foreign(cx.waker().clone())) };
+                let foreign = if own { None } else { Some((*node).add_foreign(waker.clone())) };
                 (Some((SlotRef::new(node), (*node).stamp())), foreign)
             }
         });
