@@ -76,12 +76,19 @@ pub(crate) fn before_step(root: &Root, h: &Header) {
 pub(crate) fn after_step(root: &Root, h: &Header) {
     tell(root, h, |i, t| i.after_step(t));
 }
-pub(crate) fn task_exited(root: &Root, h: &Header) {
-    tell(root, h, |i, t| i.task_exited(t));
+/// To be made while the task is there, for [`task_exited`].
+pub(crate) fn last_words(h: &Header) -> TaskInfo {
+    info(h)
+}
+pub(crate) fn task_exited(root: &Root, task: &TaskInfo) {
+    if let Some(instrument) = root.with_settings(|s| s.instrument.clone()) {
+        instrument.task_exited(task);
+    }
 }
 /// A panic that another one came before.
 pub(crate) fn lost_panic(root: &Root, h: &Header, panic: Panic) {
-    drop(panic);
+    // Its payload may panic when it is dropped.
+    std::mem::forget(panic);
     tell(root, h, |i, t| i.task_exited(t));
 }
 

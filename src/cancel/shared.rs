@@ -110,6 +110,12 @@ impl ScopeShared {
         drop(slot);
     }
 
+    /// The root that the entered scope belongs to now.
+    pub(crate) fn owner(&self) -> Option<*const Root> {
+        let slot = self.lock().slot.clone()?;
+        slot.is_live().then(|| slot.get().owner())
+    }
+
     /// Brings the tree's half up to date.
     ///
     /// # Safety

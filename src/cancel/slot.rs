@@ -6,7 +6,7 @@
 use super::{Deadline, ScopeShared};
 use crate::error::{Reason, ReasonKind};
 use crate::sched::context;
-use crate::sched::node::{self, Kind, Node, SlotRef, Wakes};
+use crate::sched::node::{self, Kind, Node, SlotRef, Wakes, Waste};
 use crate::sched::pool::{CORE_CLASS, SCOPE_CLASS};
 use crate::sched::remote::{self, Mail, SlotPtr};
 use crate::sched::root::Root;
@@ -259,17 +259,17 @@ impl ScopeSlot {
     /// Ends the use of a scope's slot.
     ///
     /// # Safety
-    /// This thread holds the owner (or the owner let go); the future of the scope is gone. `node` heads a scope's slot.
-    pub(crate) unsafe fn end(node: *const Node) -> (Wakes, Option<WakeRef>) {
+    /// This thread holds the owner; the future of the scope is gone. `node` heads a scope's slot.
+    pub(crate) unsafe fn end(node: *const Node) -> Wakes {
         // SAFETY: by contract.
         unsafe {
             let this = Self::of(&*node);
-            let (wakes, waste) = this.finish();
+            let wakes = this.finish();
             let class = if this.node.kind == Kind::Scope { SCOPE_CLASS } else { CORE_CLASS };
             let home = this.node.home_ptr();
             (*home).pool.release(node, class, ptr::eq(context::root(), home));
             Root::count_dec(home);
-            (wakes, waste)
+            wakes
         }
     }
 
@@ -277,19 +277,24 @@ impl ScopeSlot {
     ///
     /// # Safety
     /// As [`ScopeSlot::end`].
-    pub(crate) unsafe fn finish(&self) -> (Wakes, Option<WakeRef>) {
+    unsafe fn finish(&self) -> Wakes {
         let owner = self.node.owner();
+        let mut waste = Wakes::none();
         if let Some(key) = self.timer.take() {
             // SAFETY: the timer is the owner's.
-            let waste = unsafe { (*owner).timers.borrow_mut().remove(key) };
-            drop(waste);
+            let target = unsafe { (*owner).timers.borrow_mut().remove(key) };
+            waste.waste(target.map(Waste::Target));
         }
         if let Some(shared) = self.shared.take() {
             shared.exit();
+            waste.waste(Some(Waste::Scope(shared)));
         }
         self.reason.take();
+        waste.waste(self.waker.take().map(Waste::Wake));
         // SAFETY: held by contract.
-        (unsafe { node::retire(&self.node) }, self.waker.take())
+        let mut wakes = unsafe { node::retire(&self.node) };
+        wakes.append(waste);
+        wakes
     }
 
     /// Ends the slot, wherever its root is.
@@ -300,10 +305,8 @@ impl ScopeSlot {
         // SAFETY: by contract.
         unsafe {
             let owner = (*node).owner();
-            if owner.is_null() || owner == context::root() {
-                let (wakes, waste) = Self::end(node);
-                wakes.wake();
-                drop(waste);
+            if owner == context::root() {
+                Self::end(node).wake();
             } else {
                 remote::perform(owner, Mail::EndScope(SlotPtr(node)));
             }
@@ -334,26 +337,34 @@ unsafe fn reattach(node: *const Node, cx: &Context<'_>) -> Poll<()> {
     unsafe {
         let n = &*node;
         let root = context::root();
-        let from = n.owner();
-        if from != root {
-            let wakes = if from.is_null() {
-                node::rehome(node, ptr::null(), root)
-            } else {
-                match Root::borrow_idle(from) {
-                    Some(hold) => {
-                        let mut wakes = node::unlink(node);
-                        wakes.append(node::rehome(node, from, root));
-                        drop(hold);
-                        wakes
-                    }
-                    None => {
-                        let mail = Mail::LetGo(SlotRef::new(node), cx.waker().clone());
-                        remote::perform(from, mail);
-                        return Poll::Pending;
-                    }
+        let mut moved = false;
+        loop {
+            // It may be linked under something that others move, until this thread has it.
+            let from = n.owner();
+            if from == root {
+                break;
+            }
+            let taken = Root::borrow_idle(from, || {
+                (n.owner() == from).then(|| {
+                    let mut wakes = node::unlink(node);
+                    wakes.append(node::rehome(node, from, root));
+                    wakes
+                })
+            });
+            match taken {
+                Some(Some(wakes)) => {
+                    moved = true;
+                    wakes.wake();
                 }
-            };
-            wakes.wake();
+                Some(None) => {}
+                None => {
+                    let mail = Mail::LetGo(SlotRef::new(node), WakeRef::from_waker(cx.waker()));
+                    remote::perform(from, mail);
+                    return Poll::Pending;
+                }
+            }
+        }
+        if moved {
             let shared = if n.kind == Kind::Task { None } else { ScopeSlot::of(n).shared.borrow().clone() };
             if let Some(shared) = shared {
                 shared.apply(root).wake();

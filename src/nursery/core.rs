@@ -14,8 +14,9 @@ use crate::cancel::region::{Judgement, judge, strip};
 use crate::cancel::slot::ScopeSlot;
 use crate::error::{Reason, ReasonKind, TaskError};
 use crate::sched::context::{self, Ambient, BatchFrame, Frame};
-use crate::sched::node::{self, Kind, Node, Wakes};
+use crate::sched::node::{self, Kind, Later, Node, Wakes, Waste};
 use crate::sched::pool::{self, CORE_CLASS};
+use crate::sched::remote::{self, Mail, SlotPtr};
 use crate::sched::root::{Root, finish_extras};
 use crate::task::header::{self, DONE, Ended, Header, QUEUED, VTable};
 use crate::task::park;
@@ -187,6 +188,17 @@ impl CoreSlot {
         }
     }
 
+    /// As [`CoreSlot::notify_parent`], for later.
+    pub(crate) fn take_notice(&self) -> Option<WakeRef> {
+        if self.notified.replace(true) {
+            return None;
+        }
+        self.parent.borrow().clone().filter(|p| match p {
+            WakeRef::Task(slot) => slot.is_live(),
+            WakeRef::Foreign(_) => true,
+        })
+    }
+
     /// As [`CoreSlot::notify_parent`], all the way up.
     pub(crate) fn wake_parent(&self) {
         if let Some(parent) = self.notify_parent() {
@@ -258,31 +270,44 @@ impl CoreSlot {
     /// True: the budget is spent.
     #[inline(always)]
     unsafe fn run_batch(&self, root: &Root, a: &Ambient, frame: &BatchFrame<'_>) -> bool {
-        let mut at = self.head.replace(ptr::null());
-        let mut last = self.tail.replace(ptr::null());
-        if root.order.get() != Order::Fifo {
-            (at, last) = permute(at, root);
+        /// What has not been run goes back on the queue, also after a panic of an instrument.
+        struct Batch<'a> {
+            core: &'a CoreSlot,
+            at: *const Header,
+            last: *const Header,
         }
-        while !at.is_null() {
+        impl Drop for Batch<'_> {
+            #[inline(always)]
+            fn drop(&mut self) {
+                if !self.at.is_null() {
+                    self.core.put_back(self.at, self.last);
+                }
+            }
+        }
+        let (at, last) = (self.head.replace(ptr::null()), self.tail.replace(ptr::null()));
+        let mut batch = Batch { core: self, at, last };
+        if root.order.get() != Order::Fifo {
+            (batch.at, batch.last) = permute(at, root);
+        }
+        while !batch.at.is_null() {
             // SAFETY: queued tasks are alive.
-            let h = unsafe { &*at };
+            let h = unsafe { &*batch.at };
             let budget = root.budget.get();
             if budget == 0 {
-                self.put_back(at, last);
                 return true;
             }
             root.budget.set(budget - 1);
-            let next = h.next_ready.get();
+            batch.at = h.next_ready.get();
             if h.has(DONE) {
                 // It was woken in the very poll in which it ended; only the queue still knew it.
-                // SAFETY: the node was retired then.
-                unsafe { release_task(h) };
-                at = next;
+                if h.node.owner().is_null() {
+                    // SAFETY: the node was retired then.
+                    unsafe { release_task(h) };
+                }
                 continue;
             }
             // SAFETY: held; the task is this nursery's.
             unsafe { self.poll_task(h, root, a, frame) };
-            at = next;
         }
         false
     }
@@ -336,7 +361,9 @@ impl CoreSlot {
             }
         };
         let _ = ended;
-        // SAFETY: dropped once: the task ends here.
+        h.gone.set(true);
+        h.set(DONE);
+        // SAFETY: dropped once: the task ends here, and `gone` says so whatever panics from now on.
         let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { (vtable.drop)(h) }));
         if let Err(panic) = dropped {
             // SAFETY: as above.
@@ -365,7 +392,13 @@ impl CoreSlot {
                 Judgement::Wait => None,
                 Judgement::Drop => {
                     root.deliveries.set(root.deliveries.get() + 1);
-                    Some((h.vtable.get().abandon)(h))
+                    match catch_unwind(AssertUnwindSafe(|| (h.vtable.get().abandon)(h))) {
+                        Ok(ended) => Some(ended),
+                        Err(panic) => {
+                            (*h.core.get()).panicked(panic, root, h);
+                            Some(Ended::Failed)
+                        }
+                    }
                 }
             }
         }
@@ -375,22 +408,28 @@ impl CoreSlot {
     unsafe fn end_task(h: &Header, root: &Root) {
         // SAFETY: held by the caller; a task's nursery outlives it.
         let core = unsafe { &*h.core.get() };
-        h.set(DONE);
-        if root.instrumented.get() {
-            crate::inspect::task_exited(root, h);
-        }
-        if let Some(extras) = h.extras.take() {
-            finish_extras(Some(extras), h.task_id());
-        }
+        let told = root.instrumented.get().then(|| crate::inspect::last_words(h));
+        let extras = h.extras.take();
+        let id = h.task_id();
+        // First what must not be left half done, then foreign code.
         // SAFETY: the future is gone; the slot itself waits for the ready queue, if it is on it.
-        unsafe {
-            node::retire(&h.node).wake();
+        let wakes = unsafe {
+            let wakes = node::retire(&h.node);
             if !h.has(QUEUED) {
                 release_task(h);
             }
-        }
+            wakes
+        };
         core.live.set(core.live.get() - 1);
-        if core.live.get() == 0 {
+        let last = core.live.get() == 0;
+        if let Some(told) = told {
+            crate::inspect::task_exited(root, &told);
+        }
+        if extras.is_some() {
+            finish_extras(extras, id);
+        }
+        wakes.wake();
+        if last {
             core.wake_parent();
         }
     }
@@ -467,35 +506,57 @@ impl CoreSlot {
 
     /// Drops the futures of all tasks, in their frames if this thread holds the owner. The first panic comes back.
     ///
+    /// If it does not, another thread may run the root now, and wake the tasks: only the futures are touched, and what
+    /// that thread does not change either (the ring of the tasks, `vtable`, `gone`). The rest is left to `end`.
+    ///
     /// # Safety
     /// The nursery's future is being dropped by this thread.
     pub(crate) unsafe fn drop_futures(&self) -> Option<Panic> {
         let here = self.scope.node.is_here();
+        if here {
+            // The task that the nursery was polled in may be gone.
+            self.around.set(context::task());
+        }
         let mut first = None;
         let tasks = self.group.inner().chain(self.scope.node.inner().filter(|n| {
             // SAFETY: linked nodes are alive.
             unsafe { (**n).kind == Kind::Task }
         }));
         for node in tasks {
-            // SAFETY: tasks are linked by their headers' nodes; only the futures are touched, which are this thread's.
+            // SAFETY: tasks are linked by their headers' nodes.
             let h = unsafe { &*node.cast::<Header>() };
-            let _frame = here.then(|| Frame::enter_task(h, &h.node, h.locals()));
-            let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { (h.vtable.get().drop)(h) }));
-            let extras = h.extras.take();
-            let hooks = catch_unwind(AssertUnwindSafe(|| finish_extras(extras, h.task_id())));
-            for result in [dropped, hooks] {
-                if let Err(panic) = result {
-                    first.get_or_insert(panic);
-                }
+            let frame = here.then(|| {
+                let locals = if h.vtable.get().is_child { h.locals() } else { context::ambient(|a| a.locals.get()) };
+                Frame::enter_task(h, &h.node, locals)
+            });
+            if !h.gone.replace(true) {
+                // SAFETY: once, as `gone` says.
+                keep_first(&mut first, || unsafe { (h.vtable.get().drop)(h) });
+            }
+            // The frame borrows the locals.
+            drop(frame);
+            if here {
+                let extras = h.extras.take();
+                keep_first(&mut first, || finish_extras(extras, h.task_id()));
             }
         }
         first
     }
 
+    /// Ends the nursery's slot, wherever its root is.
+    ///
+    /// # Safety
+    /// The slot is in use; its tasks' futures are gone. It is not used afterwards.
+    pub(crate) unsafe fn end_from_anywhere(&self) {
+        let node = self.node();
+        // SAFETY: by contract.
+        unsafe { remote::perform((*node).owner(), Mail::EndCore(SlotPtr(node))) };
+    }
+
     /// Ends the use of the slot, and of the slots of its tasks, whose futures are gone.
     ///
     /// # Safety
-    /// This thread holds the owner, or the owner let go. `node` heads a nursery's slot.
+    /// This thread holds the owner. `node` heads a nursery's slot.
     pub(crate) unsafe fn end(node: *const Node) -> Wakes {
         // SAFETY: by contract.
         unsafe {
@@ -504,7 +565,8 @@ impl CoreSlot {
             let mut at = core.head.replace(ptr::null());
             while !at.is_null() {
                 let next = (*at).next_ready.get();
-                if (*at).has(DONE) {
+                // Retired tasks are known to the queue alone; the others are linked.
+                if (*at).has(DONE) && (*at).node.owner().is_null() {
                     release_task(&*at);
                 }
                 at = next;
@@ -523,12 +585,10 @@ impl CoreSlot {
             core.head.set(ptr::null());
             core.tail.set(ptr::null());
             core.typed.set(ptr::null());
-            let parent = core.parent.take();
             core.parent_task.set(ptr::null());
-            let panic = core.panic.take();
-            let (more, waste) = ScopeSlot::end(node);
-            wakes.append(more);
-            drop((parent, panic, waste));
+            wakes.waste(core.parent.take().map(Waste::Wake));
+            wakes.waste(core.panic.take().map(Waste::Panic));
+            wakes.append(ScopeSlot::end(node));
             wakes
         }
     }
@@ -543,16 +603,31 @@ unsafe fn poll_instrumented(h: &Header, root: &Root, cx: &mut Context<'_>) -> Po
     polled
 }
 
+/// Runs `f`; the first panic of several is kept.
+pub(crate) fn keep_first(first: &mut Option<Panic>, f: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(f)) {
+        match first {
+            None => *first = Some(panic),
+            // Its payload may panic when it is dropped.
+            Some(_) => std::mem::forget(panic),
+        }
+    }
+}
+
 /// Frees the slot of a task whose future is gone.
 ///
 /// # Safety
-/// This thread holds the owner, or the owner let go.
+/// This thread holds the owner.
 #[inline(always)]
-unsafe fn free_task(h: &Header) -> Wakes {
+pub(crate) unsafe fn free_task(h: &Header) -> Wakes {
     // SAFETY: by contract.
     unsafe {
         h.set(DONE);
-        let wakes = node::retire(&h.node);
+        let extras = h.extras.take();
+        let mut wakes = node::retire(&h.node);
+        if let Some(extras) = extras {
+            wakes.push(Later::Exit(extras, h.task_id()));
+        }
         release_task(h);
         wakes
     }

@@ -4,16 +4,15 @@
 //! body's closure, then the body's future in its place. The references that bodies and children hold into it
 //! (`&Nursery`) are shared, so all that changes is in cells.
 
-use super::core::{CoreSlot, Errors, Panic};
+use super::core::{CoreSlot, Errors, Panic, keep_first};
 use super::inbox::Inbox;
 use crate::cancel::ScopeShared;
 use crate::cancel::region::{drop_in_root, in_root, strip};
 use crate::cancel::slot::attach;
 use crate::error::{Reason, TaskError};
 use crate::sched::context;
-use crate::sched::node;
+use crate::sched::node::{self, Wakes};
 use crate::sched::pool;
-use crate::sched::remote::{self, Mail, SlotPtr};
 use crate::sched::root::Root;
 use crate::task::header::{Ended, Header, VTable};
 use crate::task::park;
@@ -76,6 +75,11 @@ impl<E> Shared<E> {
 
     /// Leaves a job for the nursery's next poll. Dropped if the nursery is being dropped.
     pub(crate) fn send(&self, job: Job) {
+        if self.closed.get() {
+            // Called by a destructor of what is being dropped; other threads wait for it, if there are any.
+            drop(job);
+            return;
+        }
         self.remote.lock().unwrap_or_else(PoisonError::into_inner).push(job);
         self.inbox().ring();
     }
@@ -414,31 +418,22 @@ where
     fn close_inside(&self) -> Option<Panic> {
         let shared = self.shared();
         shared.closed.set(true);
-        let core = shared.core.replace(ptr::null());
+        let mut first = None;
         let jobs = shared.inbox.get().map(|i| i.close());
-        drop(jobs);
+        keep_first(&mut first, || drop(jobs));
+        let core = shared.core.get();
         if core.is_null() {
-            return None;
+            return first;
         }
         let scoped = std::mem::take(&mut *shared.remote.lock().unwrap_or_else(PoisonError::into_inner));
-        drop(scoped);
+        keep_first(&mut first, || drop(scoped));
         // Bodies and children still call through `&Nursery` while they are dropped.
-        shared.core.set(core);
         // SAFETY: the slot is in use; its future is being dropped.
         let panic = unsafe { (*core).drop_futures() };
-        let scoped = std::mem::take(&mut *shared.remote.lock().unwrap_or_else(PoisonError::into_inner));
-        drop(scoped);
+        shared.core.set(ptr::null());
         // SAFETY: the futures are gone.
-        unsafe {
-            let node = (*core).node();
-            let owner = (*node).owner();
-            if owner.is_null() {
-                CoreSlot::end(node).wake();
-            } else {
-                remote::perform(owner, Mail::EndCore(SlotPtr(node)));
-            }
-        }
-        panic
+        keep_first(&mut first, || unsafe { (*core).end_from_anywhere() });
+        first.or(panic)
     }
 
     unsafe fn of<'a>(h: *const Header) -> &'a Self {
@@ -479,8 +474,16 @@ where
         // SAFETY: as `of`; the stage is not borrowed: the body is not being polled.
         unsafe {
             let stage = Self::of(h).stage.get();
+            /// Dropped once, also if that panics.
+            struct Done<B, Fut>(*mut Stage<B, Fut>);
+            impl<B, Fut> Drop for Done<B, Fut> {
+                fn drop(&mut self) {
+                    // SAFETY: what was there has been dropped.
+                    unsafe { self.0.write(Stage::Done) };
+                }
+            }
+            let _done = Done(stage);
             ptr::drop_in_place(stage);
-            stage.write(Stage::Done);
         }
     }
 }
@@ -496,7 +499,7 @@ struct BodyCell {
 ///
 /// # Safety
 /// This thread holds the owner of both; the errors of both are of one type.
-pub(crate) unsafe fn move_task(h: &Header, to: &CoreSlot) {
+pub(crate) unsafe fn move_task(h: &Header, to: &CoreSlot) -> Wakes {
     // SAFETY: by contract.
     unsafe {
         let from = &*h.core.get();
@@ -504,15 +507,16 @@ pub(crate) unsafe fn move_task(h: &Header, to: &CoreSlot) {
         if queued {
             from.unqueue_all();
         }
-        node::unlink(&h.node).wake();
+        let mut wakes = node::unlink(&h.node);
         from.live.set(from.live.get() - 1);
         h.core.set(to);
         to.live.set(to.live.get() + 1);
         if queued {
             to.push_ready(h);
-            to.wake_parent();
+            wakes.parent(to);
         }
-        node::link(&h.node, &to.group).wake();
-        from.wake_parent();
+        wakes.append(node::link(&h.node, &to.group));
+        wakes.parent(from);
+        wakes
     }
 }

@@ -7,7 +7,6 @@ use crate::cancel::region::{drop_in_root, in_root, strip};
 use crate::cancel::slot::attach;
 use crate::error::{Error, Result, TaskError};
 use crate::sched::context;
-use crate::sched::remote::{self, Mail, SlotPtr};
 use crate::sched::root::Root;
 use pin_project_lite::pin_project;
 use std::cell::{Cell, RefCell};
@@ -176,13 +175,7 @@ impl<T> Drop for Racing<T> {
             // SAFETY: in use; the race is being dropped.
             unsafe {
                 panic = (*core).drop_futures();
-                let node = (*core).node();
-                let owner = (*node).owner();
-                if owner.is_null() {
-                    CoreSlot::end(node).wake();
-                } else {
-                    remote::perform(owner, Mail::EndCore(SlotPtr(node)));
-                }
+                (*core).end_from_anywhere();
             }
         });
         if let Some(panic) = panic {

@@ -20,8 +20,8 @@ use crate::error::{Error, Result, StartError, TaskError};
 use crate::sched::context;
 use crate::sched::node::{self, SlotRef};
 use crate::sched::remote::{self, Mail, SlotPtr};
-use crate::sched::root::{Root, finish_extras};
-use crate::task::header::{DONE, Header};
+use crate::sched::root::Root;
+use crate::task::header::Header;
 use crate::task::wake;
 use std::fmt;
 use std::future::Future;
@@ -67,22 +67,35 @@ impl<P> StartCell<P> {
 
     /// Decides where the child goes, if it can be decided now.
     ///
+    /// Under the lock, so that a call that is dropped by another thread finds the child in its private nursery, or not.
+    ///
     /// # Safety
-    /// This thread holds the owner of `h`, which is the child, still in its private nursery.
+    /// This thread holds the owner of `h`, which is the child, still in its private nursery if the phase is `Started`.
     unsafe fn decide(&self, h: &Header) {
-        // SAFETY: by contract.
-        unsafe {
-            let private = &*h.core.get();
-            if private.scope.node.is_effective() {
-                self.decided(Phase::Kept);
-            } else if let Some(target) = self.target.here() {
-                self.decided(Phase::Moved);
-                move_task(h, target);
-                self.target.end_start();
-            } else if !self.target.is_open() {
-                self.decided(Phase::Kept);
+        let wakes = {
+            let mut state = self.lock();
+            if state.phase != Phase::Started {
+                return;
             }
-        }
+            // SAFETY: by contract.
+            unsafe {
+                let private = &*h.core.get();
+                if private.scope.node.is_effective() {
+                    state.phase = Phase::Kept;
+                    return;
+                }
+                let Some(target) = self.target.here() else {
+                    if !self.target.is_open() {
+                        state.phase = Phase::Kept;
+                    }
+                    return;
+                };
+                state.phase = Phase::Moved;
+                move_task(h, target)
+            }
+        };
+        wakes.wake();
+        self.target.end_start();
     }
 }
 
@@ -266,11 +279,17 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
             }
             // The nursery is another root's.
             let core = &*h.core.get();
-            core.unqueue_all();
-            node::unlink(&h.node).wake();
-            core.live.set(core.live.get() - 1);
-            node::rehome(&h.node, context::root(), ptr::null()).wake();
-            h.clear(crate::task::header::QUEUED);
+            let limbo = Root::limbo();
+            let wakes = {
+                let _hold = limbo.hold();
+                core.unqueue_all();
+                let mut wakes = node::unlink(&h.node);
+                core.live.set(core.live.get() - 1);
+                h.core.set(ptr::null());
+                wakes.append(node::rehome(&h.node, context::root(), limbo));
+                wakes
+            };
+            wakes.wake();
             self.cell.decided(Phase::Moved);
             let handed = Handed(SlotPtr(&h.node));
             let job: Job = Box::new(move |core, root| handed.arrive(core, root));
@@ -316,13 +335,7 @@ impl<P, E> Inner<'_, P, E> {
             // SAFETY: the slot is in use; its future is being dropped.
             unsafe {
                 panic = (*core).drop_futures();
-                let node = (*core).node();
-                let owner = (*node).owner();
-                if owner.is_null() {
-                    CoreSlot::end(node).wake();
-                } else {
-                    remote::perform(owner, Mail::EndCore(SlotPtr(node)));
-                }
+                (*core).end_from_anywhere();
             }
         }
         self.uncount();
@@ -343,19 +356,24 @@ impl<P, E> Drop for Inner<'_, P, E> {
     }
 }
 
-/// A task on its way from one root to another: owned by nobody else.
+/// A task on its way from one root to another: in limbo, in no nursery, and never polled there.
 struct Handed(SlotPtr);
 
 impl Handed {
     fn arrive(self, core: &CoreSlot, root: &Root) {
         let node = self.0.0;
         std::mem::forget(self);
-        // SAFETY: the task is owned by nobody; this thread holds `root`, the nursery's owner.
+        // SAFETY: the task is in limbo; this thread holds `root`, the nursery's owner.
         unsafe {
             let h = &*node.cast::<Header>();
-            // Woken only when it is in its place: the nursery that it left has ended, and its slot may be in use.
-            let mut wakes = node::rehome(node, ptr::null(), root);
-            h.core.set(core);
+            let limbo = Root::limbo();
+            let mut wakes = {
+                let _hold = limbo.hold();
+                let wakes = node::rehome(node, limbo, root);
+                h.clear(crate::task::header::QUEUED);
+                h.core.set(core);
+                wakes
+            };
             core.live.set(core.live.get() + 1);
             wakes.append(node::link(node, &core.group));
             wakes.wake();
@@ -366,17 +384,19 @@ impl Handed {
 
 impl Drop for Handed {
     fn drop(&mut self) {
-        // SAFETY: owned by nobody else, and never to be polled.
+        // SAFETY: the task is in no nursery, and never to be polled.
         unsafe {
             let h = &*self.0.0.cast::<Header>();
-            h.set(DONE);
-            (h.vtable.get().drop)(h);
-            let extras = h.extras.take();
-            finish_extras(extras, h.task_id());
-            let (class, home) = (h.vtable.get().class, h.node.home_ptr());
-            node::retire(&h.node).wake();
-            (*home).pool.release(&h.node, class, ptr::eq(context::root(), home));
-            Root::count_dec(home);
+            let mut panic = None;
+            if !h.gone.replace(true) {
+                super::core::keep_first(&mut panic, || (h.vtable.get().drop)(h));
+            }
+            remote::perform(h.node.owner(), Mail::EndTask(SlotPtr(&h.node)));
+            if let Some(panic) = panic {
+                if !std::thread::panicking() {
+                    resume_unwind(panic);
+                }
+            }
         }
     }
 }

@@ -10,13 +10,11 @@
 //!
 //! The idea is that of biased reference counting (Choi, Shull, Torrellas, PACT 2018).
 
-use super::sync::{AtomicI64, Ordering, fence};
-use std::cell::Cell;
+use super::sync::{AtomicI64, Cell, Ordering, fence};
 
 const BIAS: i64 = 1 << 40;
 
 /// See the module.
-#[derive(Debug)]
 pub(crate) struct Count {
     /// Touched only by the thread that holds the root.
     local: Cell<i64>,

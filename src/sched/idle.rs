@@ -32,7 +32,6 @@ pub(crate) struct Waiter {
 /// The idle state of a root.
 pub(crate) struct Idle {
     pub(crate) waiters: Vec<Waiter>,
-    next_key: u64,
     /// Keys of waiters whose time has come.
     fired: Vec<u64>,
     /// Since when, in real time, nothing could run.
@@ -55,7 +54,6 @@ impl Idle {
     pub(crate) const fn new() -> Self {
         Self {
             waiters: Vec::new(),
-            next_key: 0,
             fired: Vec::new(),
             since: None,
             round: 0,
@@ -74,10 +72,15 @@ impl Idle {
     }
 
     pub(crate) fn add(&mut self, cushion: Duration, wake: WakeRef) -> u64 {
-        self.next_key += 1;
-        let key = self.next_key;
+        // Unlike that of any other root, should the watcher move there.
+        static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let key = LAST.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
         self.waiters.push(Waiter { key, cushion, wake });
         key
+    }
+
+    pub(crate) fn knows(&self, key: u64) -> bool {
+        self.waiters.iter().any(|w| w.key == key)
     }
 
     /// Has the waiter's time come? True only once.

@@ -6,14 +6,19 @@
 //! root      turns and passes              pool   task memory
 //! remote    wakes and mail from outside   count  the biased reference count
 //! timers    deadlines (pure)              idle   what to do when nothing can run
+//! gate      who holds a root, and mail    bell   what makes a host poll
+//! stack     intrusive stacks              sync   std's atomics, or loom's
 //! ```
 
+pub(crate) mod bell;
 pub(crate) mod context;
 pub(crate) mod count;
+pub(crate) mod gate;
 pub(crate) mod idle;
 pub(crate) mod node;
 pub(crate) mod pool;
 pub(crate) mod remote;
 pub(crate) mod root;
+pub(crate) mod stack;
 pub(crate) mod sync;
 pub(crate) mod timers;

@@ -17,9 +17,14 @@ use super::context;
 use super::root::Root;
 use super::sync::{AtomicPtr, AtomicU8, AtomicU64, Ordering};
 use crate::task::wake::WakeRef;
+use super::timers::Target;
+use crate::cancel::ScopeShared;
+use crate::nursery::core::{CoreSlot, Panic};
+use crate::task::TaskId;
+use crate::task::header::Extras;
 use std::cell::Cell;
 use std::ptr;
-use std::task::Waker;
+use std::sync::Arc;
 
 pub(crate) const CALLED: u8 = 1;
 pub(crate) const SHIELD: u8 = 2;
@@ -40,7 +45,7 @@ pub(crate) enum Kind {
 pub(crate) struct Node {
     /// The root whose memory this is. Constant.
     home: *const Root,
-    /// The root whose holder may touch the rest; null while it changes hands or is free.
+    /// The root whose holder may touch the rest; null if the slot is free. Changes only under the hold of the old one.
     owner: AtomicPtr<Root>,
     stamp: AtomicU64,
     flags: AtomicU8,
@@ -57,9 +62,9 @@ pub(crate) struct Node {
 }
 
 #[derive(Default)]
-struct Foreign {
+pub(crate) struct Foreign {
     next_key: u64,
-    wakers: Vec<(u64, Waker)>,
+    wakers: Vec<(u64, WakeRef)>,
 }
 
 /// A counted reference to a slot: its memory stays mapped and a node of this kind. The node itself may be gone.
@@ -252,7 +257,7 @@ impl Node {
     }
 
     /// Registers the waker of a wait inside that a cancel must wake by itself.
-    pub(crate) fn add_foreign(&self, waker: Waker) -> u64 {
+    pub(crate) fn add_foreign(&self, waker: WakeRef) -> u64 {
         let mut list = self.foreign.take().unwrap_or_default();
         list.next_key += 1;
         let key = list.next_key;
@@ -262,7 +267,7 @@ impl Node {
     }
 
     /// The registered waker comes back, to be dropped by the caller.
-    pub(crate) fn remove_foreign(&self, key: u64) -> Option<Waker> {
+    pub(crate) fn remove_foreign(&self, key: u64) -> Option<WakeRef> {
         let mut list = self.foreign.take()?;
         let found = list.wakers.iter().position(|(k, _)| *k == key);
         let waker = found.map(|i| list.wakers.swap_remove(i).1);
@@ -272,9 +277,9 @@ impl Node {
         waker
     }
 
-    fn foreign_wakers(&self, wakes: &mut Vec<WakeRef>) {
+    fn foreign_wakers(&self, wakes: &mut Vec<Later>) {
         if let Some(list) = self.foreign.take() {
-            wakes.extend(list.wakers.iter().map(|(_, w)| WakeRef::from_waker(w)));
+            wakes.extend(list.wakers.iter().map(|(_, w)| Later::Wake(w.clone())));
             self.foreign.set(Some(list));
         }
     }
@@ -301,9 +306,41 @@ impl Iterator for Inner {
     }
 }
 
-/// Whom a change of the tree wants woken; woken only after the tree is consistent again.
+/// What runs, or may run, foreign code, and so has to wait until the tree is consistent and no short hold is taken.
+pub(crate) enum Later {
+    Wake(WakeRef),
+    /// Makes a root's host poll.
+    Host(&'static Root),
+    /// Tells those who wait for a task's end.
+    Exit(Box<Extras>, TaskId),
+    Drop(#[expect(dead_code, reason = "only dropped")] Waste),
+}
+
+/// What only has to be dropped.
+#[expect(dead_code, reason = "only dropped")]
+pub(crate) enum Waste {
+    Foreign(Box<Foreign>),
+    Wake(WakeRef),
+    Target(Target),
+    Slot(SlotRef),
+    Scope(Arc<ScopeShared>),
+    Panic(Panic),
+}
+
+impl Later {
+    fn run(self) {
+        match self {
+            Self::Wake(w) => w.wake(),
+            Self::Host(root) => root.notify(),
+            Self::Exit(extras, id) => super::root::finish_extras(Some(extras), id),
+            Self::Drop(_) => {}
+        }
+    }
+}
+
+/// What a change of the tree leaves to be done; done only after the tree is consistent again.
 #[must_use]
-pub(crate) struct Wakes(Option<Box<Vec<WakeRef>>>);
+pub(crate) struct Wakes(Option<Box<Vec<Later>>>);
 
 impl Wakes {
     #[inline(always)]
@@ -311,12 +348,25 @@ impl Wakes {
         Self(None)
     }
 
-    fn list(&mut self) -> &mut Vec<WakeRef> {
+    fn list(&mut self) -> &mut Vec<Later> {
         self.0.get_or_insert_default()
     }
 
-    pub(crate) fn push(&mut self, wake: WakeRef) {
-        self.list().push(wake);
+    pub(crate) fn push(&mut self, later: Later) {
+        self.list().push(later);
+    }
+
+    /// Has a nursery polled.
+    pub(crate) fn parent(&mut self, core: &CoreSlot) {
+        if let Some(parent) = core.take_notice() {
+            self.push(Later::Wake(parent));
+        }
+    }
+
+    pub(crate) fn waste(&mut self, waste: Option<Waste>) {
+        if let Some(waste) = waste {
+            self.push(Later::Drop(waste));
+        }
     }
 
     #[inline(always)]
@@ -326,18 +376,27 @@ impl Wakes {
         }
     }
 
+    #[cold]
+    #[inline(never)]
+    fn run(list: Vec<Later>) {
+        /// One that panics does not keep the others from being woken.
+        struct Rest(std::vec::IntoIter<Later>);
+        impl Drop for Rest {
+            fn drop(&mut self) {
+                self.0.by_ref().for_each(Later::run);
+            }
+        }
+        let mut rest = Rest(list.into_iter());
+        while let Some(later) = rest.0.next() {
+            later.run();
+        }
+    }
+
     #[inline(always)]
     pub(crate) fn wake(self) {
         if let Some(list) = self.0 {
-            wake_all(*list);
+            Self::run(*list);
         }
-    }
-}
-
-#[cold]
-fn wake_all(list: Vec<WakeRef>) {
-    for w in list {
-        w.wake();
     }
 }
 
@@ -413,12 +472,12 @@ pub(crate) unsafe fn retire(node: *const Node) -> Wakes {
     // SAFETY: alive by contract.
     unsafe {
         let n = &*node;
-        let wakes = unlink(node);
+        let mut wakes = unlink(node);
         while !n.first.get().is_null() {
             let inner = n.first.get();
             let _ = unlink(inner);
         }
-        drop(n.foreign.take());
+        wakes.waste(n.foreign.take().map(Waste::Foreign));
         n.set_owner(ptr::null());
         // One writer: the holder. Plain load and store.
         n.stamp.store((n.stamp.load(Ordering::Relaxed) | 0xffff_ffff).wrapping_add(1), Ordering::Release);
@@ -482,15 +541,15 @@ unsafe fn refresh(start: *const Node) -> Wakes {
 }
 
 /// The wakers of one frame.
-unsafe fn collect(n: &Node, wakes: &mut Vec<WakeRef>) {
+unsafe fn collect(n: &Node, wakes: &mut Vec<Later>) {
     match n.kind {
         // SAFETY: tasks and scopes are heads of slots.
-        Kind::Task => wakes.push(WakeRef::Task(unsafe { SlotRef::new(n) })),
+        Kind::Task => wakes.push(Later::Wake(WakeRef::Task(unsafe { SlotRef::new(n) }))),
         Kind::Scope => {
             // SAFETY: the kind says so.
             let scope = unsafe { crate::cancel::slot::ScopeSlot::of(n) };
             if let Some(w) = scope.waker_clone() {
-                wakes.push(w);
+                wakes.push(Later::Wake(w));
             }
         }
         Kind::Nursery | Kind::Group => {}
@@ -586,24 +645,23 @@ pub(crate) unsafe fn release(node: *const Node, units: u32) -> Wakes {
 
 /// Hands a subtree from one root to another; the caller links `start` anew.
 ///
-/// Every task inside is woken, so that what it waits for registers with the new root.
+/// Every task inside is woken, so that what it waits for registers with the new root; not in limbo, where none runs.
 ///
 /// # Safety
-/// This thread holds the new root, and the old one if it has not let go yet; `start` is unlinked.
+/// This thread holds both roots; `start` is unlinked.
 pub(crate) unsafe fn rehome(start: *const Node, from: *const Root, to: *const Root) -> Wakes {
+    let to_limbo = ptr::eq(to, Root::limbo());
     let mut wakes = Wakes::none();
     let mut at = start;
     loop {
         // SAFETY: linked nodes are alive.
         unsafe {
             let n = &*at;
-            if !from.is_null() {
-                if matches!(n.kind, Kind::Scope | Kind::Nursery) {
-                    crate::cancel::slot::ScopeSlot::of(n).leave_timers(from);
-                }
+            if matches!(n.kind, Kind::Scope | Kind::Nursery) {
+                crate::cancel::slot::ScopeSlot::of(n).leave_timers(from);
             }
             n.set_owner(to);
-            if !to.is_null() {
+            if !to_limbo {
                 collect(n, wakes.list());
             }
             if !n.first.get().is_null() {

@@ -9,7 +9,7 @@
 
 use super::node::{Kind, Node};
 use super::root::Root;
-use super::sync::{AtomicPtr, Ordering};
+use super::stack::Pile;
 use crate::cancel::slot::ScopeSlot;
 use crate::nursery::core::CoreSlot;
 use crate::task::header::Header;
@@ -71,7 +71,7 @@ pub(crate) struct Pool {
     free: [Cell<*const Node>; CLASSES],
     /// Slots given back by threads that do not hold the root, as `(node, class)` stacks per class would be too many:
     /// one stack, the class stands in the slot.
-    given_back: AtomicPtr<Node>,
+    given_back: Pile<Node>,
     bump: Cell<*mut u8>,
     end: Cell<*mut u8>,
     chunks: RefCell<Vec<(*mut u8, Layout)>>,
@@ -81,7 +81,7 @@ impl Pool {
     pub(crate) fn new() -> Self {
         Self {
             free: [const { Cell::new(ptr::null()) }; CLASSES],
-            given_back: AtomicPtr::new(ptr::null_mut()),
+            given_back: Pile::new(),
             bump: Cell::new(ptr::null_mut()),
             end: Cell::new(ptr::null_mut()),
             chunks: RefCell::new(Vec::new()),
@@ -126,24 +126,12 @@ impl Pool {
     unsafe fn give_back(&self, node: *const Node, class: usize) {
         // SAFETY: in use by nobody.
         unsafe { (*node).rounds.set(class as u16) };
-        let mut head = self.given_back.load(Ordering::Relaxed);
-        loop {
-            Links::set(node, head);
-            match self.given_back.compare_exchange_weak(
-                head,
-                node.cast_mut(),
-                Ordering::Release,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => return,
-                Err(now) => head = now,
-            }
-        }
+        self.given_back.push(node, |top| Links::set(node, top));
     }
 
     #[cold]
     unsafe fn carve(&self, root: *const Root, class: usize) -> *const Node {
-        let mut back = self.given_back.swap(ptr::null_mut(), Ordering::Acquire).cast_const();
+        let mut back = self.given_back.take();
         while !back.is_null() {
             let next = Links::next(back);
             // SAFETY: a free slot's head is valid; `give_back` wrote the class.
@@ -197,7 +185,7 @@ impl Pool {
         for class in &self.free {
             class.set(ptr::null());
         }
-        self.given_back.store(ptr::null_mut(), Ordering::Relaxed);
+        self.given_back.clear();
         self.bump.set(ptr::null_mut());
         self.end.set(ptr::null_mut());
         for (chunk, layout) in self.chunks.borrow_mut().drain(..) {

@@ -2,28 +2,30 @@
 //!
 //! Protocol:
 //!
-//! 1. *Wake.* The header's `remote` flag admits it to one stack at a time. Push, then set `notified`; the one who set
-//!    it wakes the host. A turn begins by clearing `notified` with a read-modify-write, so it sees every push whose
-//!    pusher found the flag set.
-//! 2. *Drain.* The flag is cleared before the task is woken; the owner is looked at again, since the task may have
-//!    changed hands or ended while it was on the stack. Being on a stack counts on the header's home.
+//! 1. *Wake.* A header is on one stack at a time ([`stack`](super::stack)). Push, then ring ([`bell`](super::bell)).
+//! 2. *Drain.* The header leaves the stack before the task is woken; the owner is looked at again, since the task may
+//!    have changed hands or ended while it was on the stack. Being on a stack counts on the header's home. A header that
+//!    is still on the stack of another root (which may be slow, or forgotten) is woken by mail.
 //! 3. *Mail* is an operation on the root's structures. [`perform`] runs it here and now if this thread holds the root
-//!    or can take an idle one; else it is posted and the host woken. It is run in order, by whoever holds next.
-//! 4. *End.* The last holder closes the mailbox and drains. From then on holds are short and taken by spinning, and a
-//!    pusher that finds the root ended drains the stack itself.
+//!    or can take an idle one; else it is posted and the host woken. It is run in order, by whoever holds next
+//!    ([`gate`](super::gate)). The node that it is about may have changed hands meanwhile: then it is sent on.
+//! 4. *End.* The last holder shuts the gate and drains. From then on holds are short and taken by spinning, and a
+//!    pusher that finds the root ended drains the stack itself. No foreign code runs under a short hold.
+//! 5. *Limbo* is a root that has ended before it began ([`Root::limbo`]): it owns what one root has let go of and
+//!    another has not taken yet, so that there is always a hold to take.
 
 use super::context;
-use super::node::{self, SlotRef, Wakes};
+use super::node::{self, Later, SlotRef, Wakes, Waste};
 use super::root::Root;
-use super::sync::Ordering;
+use super::stack::{Admission, Taken};
 use super::timers::TimerKey;
 use crate::cancel::ScopeShared;
+use crate::cancel::slot::ScopeSlot;
 use crate::nursery::core::CoreSlot;
 use crate::task::header::{self, Header};
 use crate::task::wake::WakeRef;
 use std::ptr;
 use std::sync::Arc;
-use std::task::Waker;
 
 /// An operation on a root's structures.
 pub(crate) enum Mail {
@@ -37,12 +39,16 @@ pub(crate) enum Mail {
     EndScope(SlotPtr),
     /// Ends a nursery's slot and those of its tasks, whose futures are gone.
     EndCore(SlotPtr),
+    /// Ends the slot of a task that belongs to no nursery and whose future is gone.
+    EndTask(SlotPtr),
     /// Ends a timer.
     EndTimer(TimerKey),
     /// Forgets the waker of a wait.
     EndForeign(SlotRef, u64),
     /// Lets go of a subtree that was polled under another root.
-    LetGo(SlotRef, Waker),
+    LetGo(SlotRef, WakeRef),
+    /// Wakes a task that could not be pushed.
+    Wake(SlotRef),
 }
 
 /// A slot in use whose users are gone or wait for the answer.
@@ -52,6 +58,27 @@ pub(crate) struct SlotPtr(pub(crate) *const node::Node);
 unsafe impl Send for SlotPtr {}
 
 impl Mail {
+    /// The root that the operation concerns now: `root`, or the one that the node has been handed to. None: the node
+    /// is gone, or the operation works with anything.
+    ///
+    /// # Safety
+    /// This thread holds `root`.
+    unsafe fn moved(&self, root: *const Root) -> Option<*const Root> {
+        let owner = match self {
+            Self::Scope(shared) => shared.owner()?,
+            Self::Cancel(slot) | Self::Release(slot) | Self::EndForeign(slot, _) | Self::Wake(slot) => {
+                if !slot.is_live() {
+                    return None;
+                }
+                slot.get().owner()
+            }
+            // SAFETY: in use.
+            Self::EndScope(slot) | Self::EndCore(slot) | Self::EndTask(slot) => unsafe { (*slot.0).owner() },
+            Self::EndTimer(_) | Self::LetGo(..) => return None,
+        };
+        (!owner.is_null() && owner != root).then_some(owner)
+    }
+
     /// Runs the operation; what it wants woken or dropped is for after the hold.
     ///
     /// # Safety
@@ -59,140 +86,107 @@ impl Mail {
     unsafe fn run(self, root: *const Root, after: &mut After) {
         // SAFETY: held by contract; live references are looked at only if they still belong here.
         unsafe {
+            if let Some(owner) = self.moved(root) {
+                after.again.push((owner, self));
+                return;
+            }
+            let is_ours = |slot: &SlotRef| slot.is_live() && slot.get().owner() == root;
+            let wakes = &mut after.wakes;
             match self {
-                Self::Scope(shared) => after.wakes.append(shared.apply(root)),
+                Self::Scope(shared) => {
+                    wakes.append(shared.apply(root));
+                    wakes.waste(Some(Waste::Scope(shared)));
+                }
                 Self::Cancel(slot) => {
-                    if slot.is_live() {
-                        if slot.get().owner() == root {
-                            after.wakes.append(node::cancel(slot.as_ptr()));
-                        } else if !slot.get().owner().is_null() {
-                            after.again.push((slot.get().owner(), Self::Cancel(slot)));
-                        }
+                    if is_ours(&slot) {
+                        wakes.append(node::cancel(slot.as_ptr()));
                     }
+                    wakes.waste(Some(Waste::Slot(slot)));
                 }
                 Self::Release(slot) => {
-                    if slot.is_live() && slot.get().owner() == root {
-                        after.wakes.append(node::release(slot.as_ptr(), 1));
+                    if is_ours(&slot) {
+                        wakes.append(node::release(slot.as_ptr(), 1));
                     }
-                    after.slots.push(slot);
+                    wakes.waste(Some(Waste::Slot(slot)));
                 }
-                Self::EndScope(slot) => {
-                    let (wakes, waste) = crate::cancel::slot::ScopeSlot::end(slot.0);
-                    after.wakes.append(wakes);
-                    after.waste.extend(waste);
-                }
-                Self::EndCore(slot) => after.wakes.append(CoreSlot::end(slot.0)),
-                Self::EndTimer(key) => after.targets.extend((*root).timers.borrow_mut().remove(key)),
+                Self::EndScope(slot) => wakes.append(ScopeSlot::end(slot.0)),
+                Self::EndCore(slot) => wakes.append(CoreSlot::end(slot.0)),
+                Self::EndTask(slot) => wakes.append(crate::nursery::core::free_task(&*slot.0.cast::<Header>())),
+                Self::EndTimer(key) => wakes.waste((*root).timers.borrow_mut().remove(key).map(Waste::Target)),
                 Self::EndForeign(slot, key) => {
-                    if slot.is_live() && slot.get().owner() == root {
-                        after.waste.extend(slot.get().remove_foreign(key).map(WakeRef::Foreign));
+                    if is_ours(&slot) {
+                        wakes.waste(slot.get().remove_foreign(key).map(Waste::Wake));
                     }
-                    after.slots.push(slot);
+                    wakes.waste(Some(Waste::Slot(slot)));
                 }
                 Self::LetGo(slot, waker) => {
-                    if slot.is_live() && slot.get().owner() == root {
-                        after.wakes.append(node::unlink(slot.as_ptr()));
-                        let _ = node::rehome(slot.as_ptr(), root, ptr::null());
+                    if is_ours(&slot) {
+                        let limbo = Root::limbo();
+                        let _hold = limbo.hold();
+                        wakes.append(node::unlink(slot.as_ptr()));
+                        wakes.append(node::rehome(slot.as_ptr(), root, limbo));
                     }
-                    after.slots.push(slot);
-                    after.wakes.push(WakeRef::Foreign(waker));
+                    wakes.waste(Some(Waste::Slot(slot)));
+                    wakes.push(Later::Wake(waker));
+                }
+                Self::Wake(slot) => {
+                    if is_ours(&slot) {
+                        header::wake_held(slot.as_ptr().cast(), &*root, wakes);
+                    }
+                    wakes.waste(Some(Waste::Slot(slot)));
                 }
             }
         }
     }
 }
 
-/// What an operation leaves to be done without the hold.
-#[derive(Default)]
-struct After {
-    wakes: WakesOrNone,
-    waste: Vec<WakeRef>,
-    targets: Vec<super::timers::Target>,
-    slots: Vec<SlotRef>,
+/// What operations leave to be done without the hold.
+pub(crate) struct After {
+    wakes: Wakes,
     again: Vec<(*const Root, Mail)>,
 }
 
-struct WakesOrNone(Wakes);
-
-impl Default for WakesOrNone {
-    fn default() -> Self {
-        Self(Wakes::none())
-    }
-}
-
-impl WakesOrNone {
-    fn append(&mut self, other: Wakes) {
-        self.0.append(other);
-    }
-    fn push(&mut self, wake: WakeRef) {
-        self.0.push(wake);
-    }
-}
-
 impl After {
-    fn finish(self) {
-        self.wakes.0.wake();
-        drop((self.waste, self.targets, self.slots));
+    pub(crate) fn new() -> Self {
+        Self { wakes: Wakes::none(), again: Vec::new() }
+    }
+
+    pub(crate) fn finish(self) {
         for (root, mail) in self.again {
             // SAFETY: an owner is a root cell, never unmapped.
             unsafe { perform(root, mail) };
         }
+        self.wakes.wake();
     }
 }
 
 /// Runs an operation on a root's structures, now if possible, else soon.
 ///
 /// # Safety
-/// `root` is a root cell that what the mail refers to belongs to.
+/// `root` is a root cell that what the mail refers to belongs to, or did.
 pub(crate) unsafe fn perform(root: *const Root, mail: Mail) {
-    let mut after = After::default();
+    let mut after = After::new();
     // SAFETY: root cells are never unmapped; each branch establishes the hold.
     unsafe {
-        let r = &*root;
         if root == context::root() {
             mail.run(root, &mut after);
-            after.finish();
-            return;
-        }
-        let mut mail = Some(mail);
-        loop {
-            if r.try_hold() {
-                for earlier in r.take_mail() {
-                    earlier.run(root, &mut after);
-                }
-                if let Some(mail) = mail.take() {
-                    mail.run(root, &mut after);
-                }
-                r.unhold();
-                break;
-            }
-            match r.post(mail.take()) {
-                None => {
-                    r.notify();
-                    break;
-                }
-                Some(refused) => mail = Some(refused),
-            }
-            // Ended: holds are short now.
-            std::hint::spin_loop();
-            std::thread::yield_now();
+        } else if (*root).gate.perform(mail, |mail| mail.run(root, &mut after)) {
+            (*root).notify();
         }
     }
     after.finish();
 }
 
-/// Runs the mail of a root.
+/// Runs the mail of a root; what it leaves is for after the hold, if that is a short one.
 ///
 /// # Safety
-/// This thread holds `root`, and it is the context's.
+/// This thread holds `root`.
 #[cold]
-pub(crate) unsafe fn read_mail(root: &Root) {
-    let mut after = After::default();
-    for mail in root.take_mail() {
+pub(crate) unsafe fn read_mail(root: &Root, after: &mut After) {
+    for mail in root.gate.take_mail() {
         // SAFETY: held by contract.
-        unsafe { mail.run(root, &mut after) };
+        unsafe { mail.run(root, after) };
     }
-    after.finish();
 }
 
 /// Puts a woken task on a root's remote stack.
@@ -204,24 +198,14 @@ pub(crate) unsafe fn push(owner: *const Root, header: *const Header) {
     // SAFETY: mapped by contract; root cells are never unmapped.
     unsafe {
         let (root, h) = (&*owner, &*header);
-        if h.remote.swap(true, Ordering::AcqRel) {
-            // On a stack already: its drain comes after this wake. The host may still have to hear of it.
-            root.notify();
-            return;
-        }
-        h.node.home().count_inc();
-        let mut head = root.stack.load(Ordering::Relaxed);
-        loop {
-            h.remote_next.store(head, Ordering::Relaxed);
-            match root.stack.compare_exchange_weak(
-                head,
-                header.cast_mut(),
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => break,
-                Err(now) => head = now,
+        match h.remote.admit(root.number) {
+            Admission::Granted => {
+                h.node.home().count_inc();
+                root.stack.push(header);
             }
+            // Its drain comes after this wake. The host may still have to hear of it.
+            Admission::There => {}
+            Admission::Elsewhere => return perform(owner, Mail::Wake(SlotRef::new(header.cast()))),
         }
         root.notify();
         if root.has_ended() {
@@ -235,24 +219,46 @@ pub(crate) unsafe fn push(owner: *const Root, header: *const Header) {
 /// # Safety
 /// This thread holds `root` and it is the context's, or it has ended.
 pub(crate) unsafe fn drain(root: &Root) {
-    let mut at = root.stack.swap(ptr::null_mut(), Ordering::AcqRel).cast_const();
-    while !at.is_null() {
-        // SAFETY: being on the stack keeps the slot mapped.
-        unsafe {
-            let h = &*at;
-            let next = h.remote_next.load(Ordering::Relaxed).cast_const();
-            h.remote.swap(false, Ordering::AcqRel);
-            let owner = h.node.owner();
-            if !owner.is_null() {
-                if owner == context::root() {
-                    header::wake_local(at);
-                } else if !ptr::eq(owner, root) {
-                    push(owner, at);
-                }
-            }
-            Root::count_dec(h.node.home_ptr());
-            at = next;
+    /// If a foreign waker panics, the others are woken all the same.
+    struct Rest<'a>(&'a Root, Taken<Header>);
+    impl Drop for Rest<'_> {
+        fn drop(&mut self) {
+            // SAFETY: as the function asks.
+            unsafe { drain_taken(self.0, &mut self.1) };
         }
+    }
+    let mut rest = Rest(root, root.stack.take());
+    // SAFETY: as above.
+    unsafe { drain_taken(root, &mut rest.1) };
+}
+
+/// Keeps a header's memory for as long as it is looked at.
+struct Counted(*const Header);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        // SAFETY: the count that was taken when it was pushed.
+        unsafe { Root::count_dec((*self.0).node.home_ptr()) };
     }
 }
 
+unsafe fn drain_taken(root: &Root, taken: &mut Taken<Header>) {
+    // SAFETY: being on the stack keeps the slot mapped.
+    unsafe {
+        while let Some(header) = taken.next() {
+            let _counted = Counted(header);
+            let owner = (*header).node.owner();
+            if owner.is_null() {
+                continue;
+            }
+            if owner == context::root() {
+                header::wake_local(header);
+            } else if ptr::eq(owner, root) {
+                // Ended: what it still owns may be polled elsewhere, by somebody who waits for this.
+                perform(owner, Mail::Wake(SlotRef::new(header.cast())));
+            } else {
+                push(owner, header);
+            }
+        }
+    }
+}

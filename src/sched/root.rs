@@ -6,6 +6,7 @@
 //!   stale pointer to one and use its shared half.
 //! - The other half is touched by the thread that *holds* the root (`held`). The outermost future holds it for the
 //!   length of a turn; other threads only for short operations, and only while it is idle ([`remote`]).
+//! - A cell that is in no use, and one whose root has ended, has a shut gate: nobody holds it for long.
 //! - A cell is recycled when it has ended and its count is zero: no slot of its memory is in use or referred to, no
 //!   node is owned by it.
 //!
@@ -14,23 +15,26 @@
 //! main task once, which runs each nursery's batch of runnable children.
 
 use super::context::{self, Frame};
+use super::bell::Bell;
 use super::count::Count;
+use super::gate::{Gate, Hold};
 use super::idle::{Idle, IdleOutcome};
 use super::pool::Pool;
-use super::remote::{self, Mail};
-use super::sync::{AtomicBool, AtomicI64, AtomicPtr, Mutex, Ordering};
+use super::remote::{self, After, Mail};
+use super::stack::Stack;
+use super::sync::{AtomicI64, Ordering};
 use super::timers::{Target, Timers};
 use crate::inspect::Tree;
 use crate::run::Settings;
 use crate::task::header::{Header, NO_FUTURE};
-use crate::task::park::Hold;
+use crate::task::park;
 use crate::task::wake;
 use crate::testing::Order;
 use crate::time::Instant;
 use std::cell::{Cell, RefCell};
 use std::mem;
 use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// Polls of tasks in one turn, before the host gets its thread back.
@@ -38,22 +42,15 @@ const BUDGET: u32 = 1024;
 /// Passes between two readings of a real clock.
 const PASSES_PER_CLOCK: u32 = 64;
 
-struct MailBox {
-    open: bool,
-    mail: Vec<Mail>,
-}
-
 /// See the module.
 pub(crate) struct Root {
     // Shared half.
+    /// Of the cell; not 0.
+    pub(super) number: u32,
     count: Count,
-    held: AtomicBool,
-    ended: AtomicBool,
-    notified: AtomicBool,
-    pub(super) stack: AtomicPtr<Header>,
-    host: Mutex<Option<Arc<Waker>>>,
-    mail: Mutex<MailBox>,
-    has_mail: AtomicBool,
+    pub(super) gate: Gate<Mail>,
+    bell: Bell<Arc<Waker>>,
+    pub(super) stack: Stack<Header>,
     /// Clones of our wakers in foreign hands.
     escaped: AtomicI64,
 
@@ -75,7 +72,7 @@ pub(crate) struct Root {
     now: Cell<Instant>,
     pub(super) idle: RefCell<Idle>,
     /// Holds of tasks that yield because they ignore cancellation; given back at the end of the pass.
-    paused: RefCell<Vec<Hold>>,
+    paused: RefCell<Vec<park::Hold>>,
     /// The clock is virtual.
     is_virtual: Cell<bool>,
 }
@@ -96,6 +93,13 @@ pub(crate) enum Turn<T> {
 
 static CELLS: std::sync::Mutex<Vec<&'static Root>> = std::sync::Mutex::new(Vec::new());
 
+fn next_number() -> u32 {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    // Cells are recycled: there are as many as there were roots at a time.
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
 fn next_task_ids() -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering};
     static BLOCK: AtomicU64 = AtomicU64::new(0);
@@ -106,14 +110,11 @@ fn next_task_ids() -> u64 {
 impl Root {
     fn new() -> Self {
         Self {
+            number: next_number(),
             count: Count::new(),
-            held: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
-            notified: AtomicBool::new(false),
-            stack: AtomicPtr::new(ptr::null_mut()),
-            host: Mutex::new(None),
-            mail: Mutex::new(MailBox { open: true, mail: Vec::new() }),
-            has_mail: AtomicBool::new(false),
+            gate: Gate::new(),
+            bell: Bell::new(),
+            stack: Stack::new(),
             escaped: AtomicI64::new(0),
             escaped_here: Cell::new(0),
             pool: Pool::new(),
@@ -136,8 +137,10 @@ impl Root {
 
     /// A root with a main task, held by nobody.
     pub(crate) fn begin(settings: Arc<Settings>) -> &'static Self {
-        let recycled = CELLS.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
+        let recycled = CELLS.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let root: &'static Self = recycled.unwrap_or_else(|| Box::leak(Box::new(Self::new())));
+        // Somebody with a stale pointer may hold the cell for a moment.
+        let _hold = root.hold();
         root.order.set(settings.order);
         root.seed.set(match settings.order {
             Order::Shuffle(seed) => seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
@@ -149,7 +152,7 @@ impl Root {
         root.now.set(settings.clock.now());
         *root.settings.borrow_mut() = Some(settings);
         root.main_woken.set(true);
-        let _hold = root.hold_by_spinning();
+        root.gate.open();
         let frame = Frame::enter_root(root);
         // SAFETY: this thread holds the root.
         let main = unsafe { root.pool.allocate(root, super::pool::task_class(size_of::<Header>())) };
@@ -161,66 +164,65 @@ impl Root {
         root
     }
 
+    /// The root of what is on its way from one to another: it has ended, so that it is only held for a moment.
+    pub(crate) fn limbo() -> &'static Self {
+        static LIMBO: OnceLock<&'static Root> = OnceLock::new();
+        LIMBO.get_or_init(|| Box::leak(Box::new(Self::new())))
+    }
+
     /// Runs `f` in the root's context, outside of a turn.
     pub(crate) fn enter(&'static self, f: impl FnOnce()) {
-        let _hold = self.hold_by_spinning();
+        let _hold = self.hold();
         let _frame = Frame::enter_root(self);
         f();
     }
 
     /// Ends the root. The tree is gone, save for parts that were moved away.
     pub(crate) fn end(&'static self) {
-        let _hold = self.hold_by_spinning();
+        let mut after = After::new();
+        let hold = self.hold();
         let frame = Frame::enter_root(self);
         let main = self.main.replace(ptr::null());
         // SAFETY: this thread holds the root; the main task is in use by nobody else.
-        unsafe {
+        let (extras, id, wakes) = unsafe {
             (*main).state.set(crate::task::header::DONE);
             let extras = (*main).extras.take();
-            finish_extras(extras, (*main).task_id());
-            super::node::retire(main.cast()).wake();
+            let id = (*main).task_id();
+            let wakes = super::node::retire(main.cast());
             self.pool.release(main.cast(), super::pool::task_class(size_of::<Header>()), true);
             Self::count_dec(self);
-            remote::read_mail(self);
-        }
-        if self.timers.borrow().has_unresolved() {
-            // Of parts that were moved away: they take their deadlines with them, and this clock is gone soon.
+            remote::read_mail(self, &mut after);
+            (extras, id, wakes)
+        };
+        {
+            // Deadlines can still be asked for, by what moves elsewhere.
             let now = self.read_clock();
             self.timers.borrow_mut().resolve(now);
         }
         let sleepers = self.timers.borrow_mut().take_targets();
         let waiting = mem::replace(&mut *self.idle.borrow_mut(), Idle::new());
+        self.gate.shut();
+        // SAFETY: as above.
+        unsafe { remote::read_mail(self, &mut after) };
+        let settings = self.settings.borrow_mut().take();
+        drop(frame);
+        drop(hold);
+        // From here on by short holds, as for everybody else.
+        after.finish();
+        finish_extras(extras, id);
+        wakes.wake();
         for target in sleepers {
             // Whoever sleeps here was moved away: let it find another root.
             if let Target::Wake(w) = target {
                 w.wake();
             }
         }
-        drop(waiting);
-        self.close();
-        drop(frame);
-        let rest = self.take_mail();
-        for mail in rest {
-            // SAFETY: ended and held by this thread: `perform` spins for its own hold.
-            self.unhold();
-            unsafe { remote::perform(self, mail) };
-            let _ = self.hold_by_spinning().forget();
-        }
         // SAFETY: the root has ended.
         unsafe { remote::drain(self) };
-        let host = self.host.lock().unwrap_or_else(|_| unreachable!()).take();
-        let settings = self.settings.borrow_mut().take();
-        drop(_hold);
-        drop((host, settings));
+        drop((waiting, self.bell.set_host(None), settings));
         if self.count.end() {
             self.recycle();
         }
-    }
-
-    fn close(&self) {
-        let mut mailbox = self.mail.lock().unwrap_or_else(|_| unreachable!());
-        mailbox.open = false;
-        self.ended.store(true, Ordering::SeqCst);
     }
 
     fn recycle(&self) {
@@ -230,14 +232,11 @@ impl Root {
         *self.timers.borrow_mut() = Timers::new();
         self.escaped.store(0, Ordering::Relaxed);
         self.escaped_here.set(0);
-        self.notified.store(false, Ordering::Relaxed);
-        self.has_mail.store(false, Ordering::Relaxed);
+        self.bell.silence();
         self.deliveries.set(0);
-        self.mail.lock().unwrap_or_else(|_| unreachable!()).open = true;
-        self.ended.store(false, Ordering::SeqCst);
         // SAFETY: root cells are never unmapped.
         let root: &'static Self = unsafe { &*ptr::from_ref(self) };
-        CELLS.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(root);
+        CELLS.lock().unwrap_or_else(PoisonError::into_inner).push(root);
     }
 
     // ---- shared half ----
@@ -286,75 +285,37 @@ impl Root {
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::SeqCst)
+        self.gate.is_shut()
     }
 
-    /// Takes an idle root.
-    pub(super) fn try_hold(&self) -> bool {
-        !self.held.swap(true, Ordering::AcqRel)
+    /// Takes the root; waits for those who hold it for a moment.
+    pub(crate) fn hold(&self) -> Hold<'_, Mail> {
+        self.gate.hold()
     }
 
-    pub(super) fn unhold(&self) {
-        self.held.store(false, Ordering::Release);
-    }
-
-    /// Takes a root that no thread runs, for a short operation, after the mail that came first. None: it runs.
+    /// Runs `f`, a short operation without foreign code, on a root that no thread runs, after the mail that came first.
+    /// None: a thread runs it.
     ///
     /// # Safety
     /// `root` is a root cell other than the context's.
-    pub(crate) unsafe fn borrow_idle(root: *const Self) -> Option<Held<'static>> {
+    pub(crate) unsafe fn borrow_idle<R>(root: *const Self, f: impl FnOnce() -> R) -> Option<R> {
         // SAFETY: root cells are never unmapped.
         let root: &'static Self = unsafe { &*root };
-        let hold = if root.has_ended() {
-            root.hold_by_spinning()
-        } else if root.try_hold() {
-            Held(root)
-        } else {
-            return None;
+        let mut after = After::new();
+        let result = {
+            let _hold = root.gate.hold_briefly()?;
+            // SAFETY: held.
+            unsafe { remote::read_mail(root, &mut after) };
+            f()
         };
-        // SAFETY: held.
-        unsafe { remote::read_mail(root) };
-        Some(hold)
-    }
-
-    fn hold_by_spinning(&self) -> Held<'_> {
-        let mut spins = 0u32;
-        while !self.try_hold() {
-            spins += 1;
-            if spins > 64 {
-                std::thread::yield_now();
-            } else {
-                std::hint::spin_loop();
-            }
-        }
-        Held(self)
-    }
-
-    /// Posts mail; it comes back if the root has ended.
-    pub(super) fn post(&self, mail: Option<Mail>) -> Option<Mail> {
-        let mut mailbox = self.mail.lock().unwrap_or_else(|_| unreachable!());
-        if !mailbox.open {
-            return mail;
-        }
-        mailbox.mail.extend(mail);
-        self.has_mail.store(true, Ordering::Release);
-        None
-    }
-
-    pub(super) fn take_mail(&self) -> Vec<Mail> {
-        if !self.has_mail.swap(false, Ordering::AcqRel) {
-            return Vec::new();
-        }
-        mem::take(&mut self.mail.lock().unwrap_or_else(|_| unreachable!()).mail)
+        after.finish();
+        Some(result)
     }
 
     /// Makes the host poll.
     pub(crate) fn notify(&self) {
-        if !self.notified.swap(true, Ordering::AcqRel) {
-            let host = self.host.lock().unwrap_or_else(|_| unreachable!()).clone();
-            if let Some(host) = host {
-                host.wake_by_ref();
-            }
+        if let Some(host) = self.bell.ring() {
+            host.wake_by_ref();
         }
     }
 
@@ -370,9 +331,11 @@ impl Root {
 
     /// The clock, read now.
     pub(crate) fn read_clock(&self) -> Instant {
-        let now = self.with_settings(|s| s.clock.now());
-        self.now.set(now);
-        now
+        // An ended root has no clock any more.
+        if let Some(settings) = &*self.settings.borrow() {
+            self.now.set(settings.clock.now());
+        }
+        self.now.get()
     }
 
     #[inline(always)]
@@ -393,12 +356,10 @@ impl Root {
     }
 
     fn set_host(&self, waker: &Waker) {
-        let current = self.host.lock().unwrap_or_else(|_| unreachable!()).clone();
-        if current.is_some_and(|c| c.will_wake(waker)) {
+        if self.bell.host().is_some_and(|c| c.will_wake(waker)) {
             return;
         }
-        let fresh = Some(Arc::new(waker.clone()));
-        let old = mem::replace(&mut *self.host.lock().unwrap_or_else(|_| unreachable!()), fresh);
+        let old = self.bell.set_host(Some(Arc::new(waker.clone())));
         drop(old);
     }
 
@@ -427,22 +388,30 @@ impl Root {
     }
 
     fn take_in(&self) {
-        if self.notified.swap(false, Ordering::AcqRel) {
+        if self.bell.silence() {
+            let mut after = After::new();
             // SAFETY: this thread holds the root, which is the context's.
-            unsafe {
-                remote::read_mail(self);
-                remote::drain(self);
-            }
+            unsafe { remote::read_mail(self, &mut after) };
+            after.finish();
+            // SAFETY: as above.
+            unsafe { remote::drain(self) };
         }
     }
 
     /// Looks at the notifications during a long poll, for a checkpoint that must see a cancel from another thread.
     #[inline(always)]
     pub(crate) fn take_in_if_notified(&self) {
-        if self.has_mail.load(Ordering::Relaxed) {
-            // SAFETY: only called by the holder, in its context.
-            unsafe { remote::read_mail(self) };
+        if self.gate.has_mail() {
+            self.take_in_mail();
         }
+    }
+
+    #[cold]
+    fn take_in_mail(&self) {
+        let mut after = After::new();
+        // SAFETY: only called by the holder, in its context.
+        unsafe { remote::read_mail(self, &mut after) };
+        after.finish();
     }
 
     /// One poll by the host.
@@ -452,7 +421,7 @@ impl Root {
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Turn<T> {
         self.set_host(host.waker());
-        let hold = self.hold_by_spinning();
+        let hold = self.hold();
         let _frame = Frame::enter_root(self);
         let main = self.main.get();
         context::ambient(|a| {
@@ -506,7 +475,13 @@ impl Root {
             }
             match super::idle::wait(self, host) {
                 IdleOutcome::Again => continue,
-                IdleOutcome::Pending => break Turn::Pending,
+                IdleOutcome::Pending => {
+                    if self.main_woken.get() {
+                        // The backend's services wake while they are asked.
+                        host.waker().wake_by_ref();
+                    }
+                    break Turn::Pending;
+                }
                 IdleOutcome::Deadlock => break Turn::Deadlock(crate::inspect::tree()),
             }
         };
@@ -515,7 +490,7 @@ impl Root {
     }
 
     /// Keeps a hold until the end of the pass.
-    pub(crate) fn pause(&self, hold: Hold) {
+    pub(crate) fn pause(&self, hold: park::Hold) {
         self.paused.borrow_mut().push(hold);
     }
 
@@ -524,7 +499,7 @@ impl Root {
     }
 
     pub(super) fn is_notified(&self) -> bool {
-        self.notified.load(Ordering::Acquire)
+        self.bell.is_rung()
     }
 }
 
@@ -534,21 +509,6 @@ pub(crate) fn finish_extras(extras: Option<Box<crate::task::header::Extras>>, id
         for hook in extras.hooks {
             hook.task_exited(id);
         }
-    }
-}
-
-/// A held root.
-pub(crate) struct Held<'a>(&'a Root);
-
-impl Held<'_> {
-    fn forget(self) {
-        mem::forget(self);
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.0.unhold();
     }
 }
 

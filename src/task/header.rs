@@ -3,13 +3,14 @@
 //! State of a header, touched only by the thread that holds its owner, save for `remote_*`:
 //!
 //! - `QUEUED`: on its nursery's ready queue (or in the batch taken from it), exactly once.
-//! - `DONE`: the future is gone; the slot is about to be recycled, wakes are ignored.
+//! - `DONE`: the future is gone or going; the slot is about to be recycled, wakes are ignored.
 
 use crate::nursery::core::Core;
-use crate::sched::node::{Kind, Node};
+use crate::sched::node::{Kind, Later, Node, Wakes};
 use crate::sched::root::Root;
-use crate::sched::sync::{AtomicBool, AtomicPtr};
+use crate::sched::stack::{Link, Linked};
 use crate::task::local::Locals;
+use crate::task::wake::WakeRef;
 use crate::task::{OnExit, TaskId};
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -64,10 +65,11 @@ pub(crate) struct Wait {
 #[repr(C)]
 pub(crate) struct Header {
     pub(crate) node: Node,
-    /// Link in a root's remote stack, and whether the header is on one. Persist across recycling.
-    pub(crate) remote_next: AtomicPtr<Header>,
-    pub(crate) remote: AtomicBool,
+    /// Link in a root's remote stack. Persists across recycling.
+    pub(crate) remote: Link<Header>,
     pub(crate) state: Cell<u8>,
+    /// The future is dropped, or about to be. Touched only by the one who polls or drops the task's nursery.
+    pub(crate) gone: Cell<bool>,
     pub(crate) vtable: Cell<&'static VTable>,
     /// The nursery whose ready queue this is for; null for a root's main task.
     pub(crate) core: Cell<*const Core>,
@@ -76,6 +78,12 @@ pub(crate) struct Header {
     pub(crate) id: Cell<u64>,
     pub(crate) wait: Cell<Option<Wait>>,
     pub(crate) extras: Cell<Option<Box<Extras>>>,
+}
+
+impl Linked for Header {
+    fn link(&self) -> &Link<Self> {
+        &self.remote
+    }
 }
 
 unsafe fn never(_: *const Header, _: &mut Context<'_>) -> Poll<Ended> {
@@ -95,9 +103,9 @@ impl Header {
     pub(crate) fn fresh(home: *const Root) -> Self {
         Self {
             node: Node::fresh(home, Kind::Task),
-            remote_next: AtomicPtr::new(ptr::null_mut()),
-            remote: AtomicBool::new(false),
+            remote: Link::new(),
             state: Cell::new(DONE),
+            gone: Cell::new(true),
             vtable: Cell::new(&NO_FUTURE),
             core: Cell::new(ptr::null()),
             next_ready: Cell::new(ptr::null()),
@@ -112,6 +120,7 @@ impl Header {
     pub(crate) fn begin(&self, root: &Root, vtable: &'static VTable, core: *const Core) {
         self.node.begin(root, 0);
         self.state.set(0);
+        self.gone.set(false);
         self.vtable.set(vtable);
         self.core.set(core);
         self.id.set(root.next_task_id());
@@ -160,6 +169,40 @@ impl Header {
         let name = extras.name.clone();
         self.extras.set(Some(extras));
         name
+    }
+}
+
+/// As [`wake_local`], for a short hold of `root` under another context: whom to wake beyond the root is for after.
+///
+/// # Safety
+/// This thread holds `root`, the owner of `header`.
+pub(crate) unsafe fn wake_held(header: *const Header, root: &'static Root, later: &mut Wakes) {
+    let mut at = header;
+    loop {
+        // SAFETY: alive: as in `wake_local`.
+        let h = unsafe { &*at };
+        if h.has(QUEUED | DONE) {
+            return;
+        }
+        let core = h.core.get();
+        if core.is_null() {
+            // Otherwise it is on its way from one nursery to another, and will be woken there.
+            if ptr::eq(at, root.main.get()) {
+                h.set(QUEUED);
+                root.main_woken.set(true);
+                later.push(Later::Host(root));
+            }
+            return;
+        }
+        h.set(QUEUED);
+        // SAFETY: a nursery outlives the use of its children's slots.
+        let core = unsafe { &*core };
+        core.push_ready(h);
+        match core.take_notice() {
+            Some(WakeRef::Task(slot)) if ptr::eq(slot.get().owner(), root) => at = slot.as_ptr().cast(),
+            Some(parent) => return later.push(Later::Wake(parent)),
+            None => return,
+        }
     }
 }
 

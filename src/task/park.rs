@@ -244,7 +244,7 @@ impl Parked {
 
     #[inline(never)]
     fn with_extra(cx: &mut Context<'_>, op: &'static str, at: &'static Location<'static>, shielded: bool) -> Self {
-        let waker = Some(WakeRef::from_waker(cx.waker()));
+        let waker = WakeRef::from_waker(cx.waker());
         let (task, mut node) = (context::task(), context::node());
         if !task.is_null() {
             // SAFETY: the context's task is alive and held.
@@ -259,13 +259,13 @@ impl Parked {
             // SAFETY: the context's node is alive and held.
             unsafe {
                 if wake::header_of(cx.waker()) != Some(task) {
-                    foreign = Some((*node).add_foreign(cx.waker().clone()));
+                    foreign = Some((*node).add_foreign(waker.clone()));
                 }
                 (*node).home().count_inc();
                 began = (*node).stamp();
             }
         }
-        let extra = Box::into_raw(Box::new(Extra { node, waker, foreign, hold }));
+        let extra = Box::into_raw(Box::new(Extra { node, waker: Some(waker), foreign, hold }));
         Self { at: extra.cast_const().cast::<()>().map_addr(|a| a | 1), began }
     }
 

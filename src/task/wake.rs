@@ -13,6 +13,7 @@ use crate::sched::node::SlotRef;
 use crate::sched::remote;
 use crate::sched::root::Root;
 use std::mem::ManuallyDrop;
+use std::sync::Arc;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
 static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
@@ -101,7 +102,8 @@ pub(crate) fn header_of(waker: &Waker) -> Option<*const Header> {
 #[derive(Debug, Clone)]
 pub(crate) enum WakeRef {
     Task(SlotRef),
-    Foreign(Waker),
+    /// Counted, so that a clone runs no foreign code: it may be made while the tree changes.
+    Foreign(Arc<Waker>),
 }
 
 impl WakeRef {
@@ -110,7 +112,7 @@ impl WakeRef {
         match header_of(waker) {
             // SAFETY: the waker keeps the slot mapped.
             Some(header) => Self::Task(unsafe { SlotRef::new(header.cast()) }),
-            None => Self::Foreign(waker.clone()),
+            None => Self::Foreign(Arc::new(waker.clone())),
         }
     }
 
@@ -140,7 +142,10 @@ impl WakeRef {
     #[inline(always)]
     pub(crate) fn wake(self) {
         match self {
-            Self::Foreign(waker) => waker.wake(),
+            Self::Foreign(waker) => match Arc::try_unwrap(waker) {
+                Ok(waker) => waker.wake(),
+                Err(shared) => shared.wake_by_ref(),
+            },
             task => task.wake_by_ref(),
         }
     }

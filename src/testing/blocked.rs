@@ -98,7 +98,8 @@ impl Future for AllTasksBlocked {
                 park::count_delivery();
                 return Poll::Ready(Err(park::cancelled()));
             }
-            if parked.is_current(cx) {
+            // Another root's watcher is none of this one.
+            if parked.is_current(cx) && root.with_idle(|idle| idle.knows(*key)) {
                 return Poll::Pending;
             }
             let waste = root.with_idle(|idle| idle.remove(*key));

@@ -48,10 +48,12 @@ impl Timer {
     /// The deadline that a timer of another root has, if that root can be asked.
     fn deadline_elsewhere(&self) -> Option<Instant> {
         // SAFETY: not the context's root.
-        let hold = unsafe { Root::borrow_idle(self.root) }?;
-        let deadline = self.root().timers.borrow_mut().deadline(self.key, super::Clock::real_now);
-        drop(hold);
-        deadline
+        unsafe {
+            Root::borrow_idle(self.root, || {
+                self.root().timers.borrow_mut().deadline(self.key, || self.root().read_clock())
+            })
+        }
+        .flatten()
     }
 }
 
