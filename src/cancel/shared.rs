@@ -142,11 +142,7 @@ impl ScopeShared {
     fn sync(self: &Arc<Self>) {
         let slot = self.lock().slot.clone();
         let Some(slot) = slot else { return };
-        let owner = slot.get().owner();
-        if !owner.is_null() {
-            // SAFETY: an owner is a root cell.
-            unsafe { remote::perform(owner, Mail::Scope(self.clone())) };
-        }
+        remote::tell(Mail::Scope(slot, self.clone()));
     }
 
     fn now(state: &State) -> Option<Instant> {

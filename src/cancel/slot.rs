@@ -353,7 +353,12 @@ unsafe fn reattach(node: *const Node, cx: &Context<'_>) -> Poll<()> {
                     }
                 }
             };
+            if !from.is_null() {
+                // SAFETY: an owner is a root cell.
+                remote::sweep(&*from);
+            }
             wakes.wake();
+            remote::deliver_stranded();
             let shared = if n.kind == Kind::Task { None } else { ScopeSlot::of(n).shared.borrow().clone() };
             if let Some(shared) = shared {
                 shared.apply(root).wake();

@@ -44,11 +44,7 @@ struct Late {
 
 /// Cancels a task, wherever it is.
 fn cancel(slot: SlotRef) {
-    let owner = slot.get().owner();
-    if slot.is_live() && !owner.is_null() {
-        // SAFETY: an owner is a root cell.
-        unsafe { remote::perform(owner, Mail::Cancel(slot)) };
-    }
+    remote::tell(Mail::Cancel(slot));
 }
 
 impl<T> JoinCell<T> {

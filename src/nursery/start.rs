@@ -360,6 +360,7 @@ impl Handed {
             wakes.append(node::link(node, &core.group));
             wakes.wake();
             crate::task::header::wake_local(h);
+            remote::deliver_stranded();
         }
     }
 }

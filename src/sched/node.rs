@@ -419,9 +419,9 @@ pub(crate) unsafe fn retire(node: *const Node) -> Wakes {
             let _ = unlink(inner);
         }
         drop(n.foreign.take());
-        n.set_owner(ptr::null());
-        // One writer: the holder. Plain load and store.
+        // One writer: the holder. Plain load and store. First: a live node without an owner is on its way to one.
         n.stamp.store((n.stamp.load(Ordering::Relaxed) | 0xffff_ffff).wrapping_add(1), Ordering::Release);
+        n.set_owner(ptr::null());
         wakes
     }
 }

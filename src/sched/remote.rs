@@ -20,7 +20,7 @@ use super::timers::TimerKey;
 use crate::cancel::ScopeShared;
 use crate::nursery::core::CoreSlot;
 use crate::task::header::{self, Header};
-use crate::task::wake::WakeRef;
+use crate::task::wake::{self, WakeRef};
 use std::ptr;
 use std::sync::Arc;
 use std::task::Waker;
@@ -28,7 +28,7 @@ use std::task::Waker;
 /// An operation on a root's structures.
 pub(crate) enum Mail {
     /// Brings an entered scope's node up to date with its handle.
-    Scope(Arc<ScopeShared>),
+    Scope(SlotRef, Arc<ScopeShared>),
     /// Cancels a node.
     Cancel(SlotRef),
     /// Ends a hold on a node.
@@ -52,6 +52,14 @@ pub(crate) struct SlotPtr(pub(crate) *const node::Node);
 unsafe impl Send for SlotPtr {}
 
 impl Mail {
+    /// The node that it is about, for mail that may follow it from root to root.
+    fn node(&self) -> Option<&SlotRef> {
+        match self {
+            Self::Scope(slot, _) | Self::Cancel(slot) | Self::Release(slot) => Some(slot),
+            _ => None,
+        }
+    }
+
     /// Runs the operation; what it wants woken or dropped is for after the hold.
     ///
     /// # Safety
@@ -60,21 +68,33 @@ impl Mail {
         // SAFETY: held by contract; live references are looked at only if they still belong here.
         unsafe {
             match self {
-                Self::Scope(shared) => after.wakes.append(shared.apply(root)),
+                Self::Scope(slot, shared) => {
+                    if slot.get().owner() == root {
+                        after.wakes.append(shared.apply(root));
+                        after.slots.push(slot);
+                    } else {
+                        after.again.push(Self::Scope(slot, shared));
+                    }
+                }
                 Self::Cancel(slot) => {
-                    if slot.is_live() {
-                        if slot.get().owner() == root {
+                    if slot.get().owner() != root {
+                        after.again.push(Self::Cancel(slot));
+                    } else {
+                        if slot.is_live() {
                             after.wakes.append(node::cancel(slot.as_ptr()));
-                        } else if !slot.get().owner().is_null() {
-                            after.again.push((slot.get().owner(), Self::Cancel(slot)));
                         }
+                        after.slots.push(slot);
                     }
                 }
                 Self::Release(slot) => {
-                    if slot.is_live() && slot.get().owner() == root {
-                        after.wakes.append(node::release(slot.as_ptr(), 1));
+                    if slot.get().owner() != root {
+                        after.again.push(Self::Release(slot));
+                    } else {
+                        if slot.is_live() {
+                            after.wakes.append(node::release(slot.as_ptr(), 1));
+                        }
+                        after.slots.push(slot);
                     }
-                    after.slots.push(slot);
                 }
                 Self::EndScope(slot) => {
                     let (wakes, waste) = crate::cancel::slot::ScopeSlot::end(slot.0);
@@ -109,7 +129,8 @@ struct After {
     waste: Vec<WakeRef>,
     targets: Vec<super::timers::Target>,
     slots: Vec<SlotRef>,
-    again: Vec<(*const Root, Mail)>,
+    /// For another root: the node has changed hands since the mail was sent.
+    again: Vec<Mail>,
 }
 
 struct WakesOrNone(Wakes);
@@ -133,10 +154,45 @@ impl After {
     fn finish(self) {
         self.wakes.0.wake();
         drop((self.waste, self.targets, self.slots));
-        for (root, mail) in self.again {
-            // SAFETY: an owner is a root cell, never unmapped.
-            unsafe { perform(root, mail) };
+        for mail in self.again {
+            tell(mail);
         }
+    }
+}
+
+/// Mail for nodes that nobody owns, because they are on their way from one root to another. Whoever adopts looks here
+/// after, whoever leaves something looks at the owner after: one of them sees what the other has done.
+static STRANDED: std::sync::Mutex<Vec<Mail>> = std::sync::Mutex::new(Vec::new());
+
+/// Runs an operation on a node, wherever it is by now.
+pub(crate) fn tell(mail: Mail) {
+    let Some(slot) = mail.node() else { return };
+    let owner = slot.get().owner();
+    if !slot.is_live() {
+        return;
+    }
+    if owner.is_null() {
+        STRANDED.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(mail);
+        deliver_stranded();
+    } else {
+        // SAFETY: an owner is a root cell, never unmapped.
+        unsafe { perform(owner, mail) };
+    }
+}
+
+/// Sends on what was left for nodes that have an owner now. To be called after an adoption.
+#[cold]
+pub(crate) fn deliver_stranded() {
+    let found: Vec<_> = {
+        let mut stranded = STRANDED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let all = std::mem::take(&mut *stranded);
+        let waits = |m: &Mail| m.node().is_some_and(|s| s.is_live() && s.get().owner().is_null());
+        let (rest, found): (Vec<_>, Vec<_>) = all.into_iter().partition(waits);
+        *stranded = rest;
+        found
+    };
+    for mail in found {
+        tell(mail);
     }
 }
 
@@ -224,8 +280,37 @@ pub(crate) unsafe fn push(owner: *const Root, header: *const Header) {
             }
         }
         root.notify();
-        if root.has_ended() {
-            drain(root);
+        if root.has_ended() || h.node.owner() != owner {
+            sweep(root);
+        }
+    }
+}
+
+/// Takes everything off a root's stack and wakes it through its owner of now. Needs no hold.
+///
+/// A task that changes hands while it is on the stack of a root that nobody polls any more would stay there for good,
+/// and no later wake would reach it. So whoever moves a task sweeps the stack that it leaves, after the move, and
+/// whoever pushes looks at the owner again, after the push: both change the head of the stack, so one of them sees what
+/// the other has done.
+///
+/// # Safety
+/// `root` is a root cell.
+#[cold]
+pub(crate) unsafe fn sweep(root: &Root) {
+    let mut at = root.stack.swap(ptr::null_mut(), Ordering::AcqRel).cast_const();
+    while !at.is_null() {
+        // SAFETY: being on the stack keeps the slot mapped.
+        unsafe {
+            let h = &*at;
+            let next = h.remote_next.load(Ordering::Relaxed).cast_const();
+            h.remote.swap(false, Ordering::AcqRel);
+            // If this root still owns it, it is told once more; one that has ended polls nothing, and who adopts the task
+            // wakes it.
+            if !ptr::eq(h.node.owner(), root) || !root.has_ended() {
+                wake::wake_header(at);
+            }
+            Root::count_dec(h.node.home_ptr());
+            at = next;
         }
     }
 }

@@ -169,14 +169,7 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         let Some(slot) = self.0.take() else { return };
-        if !slot.is_live() {
-            return;
-        }
-        let owner = slot.get().owner();
-        if !owner.is_null() {
-            // SAFETY: an owner is a root cell.
-            unsafe { remote::perform(owner, Mail::Release(slot)) };
-        }
+        remote::tell(Mail::Release(slot));
     }
 }
 
