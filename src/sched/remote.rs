@@ -220,11 +220,13 @@ pub(crate) unsafe fn perform(root: *const Root, mail: Mail) {
                     mail.run(root, &mut after);
                 }
                 r.unhold();
+                settle(r);
                 break;
             }
             match r.post(mail.take()) {
                 None => {
                     r.notify();
+                    settle(r);
                     break;
                 }
                 Some(refused) => mail = Some(refused),
@@ -235,6 +237,21 @@ pub(crate) unsafe fn perform(root: *const Root, mail: Mail) {
         }
     }
     after.finish();
+}
+
+/// Runs the mail of an idle root. Called after mail was posted to a root that is held, and after each short hold: the
+/// holder may have been somebody who only looked in, and nobody need ever poll that root again.
+#[cold]
+pub(crate) fn settle(root: &Root) {
+    while root.has_mail() && root.try_hold() {
+        let mut after = After::default();
+        for mail in root.take_mail() {
+            // SAFETY: held.
+            unsafe { mail.run(root, &mut after) };
+        }
+        root.unhold();
+        after.finish();
+    }
 }
 
 /// Runs the mail of a root.

@@ -295,7 +295,8 @@ impl Root {
     }
 
     pub(super) fn unhold(&self) {
-        self.held.store(false, Ordering::Release);
+        // A swap, so that this and a failed `try_hold` are ordered: see `remote::settle`.
+        self.held.swap(false, Ordering::AcqRel);
     }
 
     /// Takes a root that no thread runs, for a short operation, after the mail that came first. None: it runs.
@@ -339,6 +340,10 @@ impl Root {
         mailbox.mail.extend(mail);
         self.has_mail.store(true, Ordering::Release);
         None
+    }
+
+    pub(super) fn has_mail(&self) -> bool {
+        self.has_mail.load(Ordering::Acquire)
     }
 
     pub(super) fn take_mail(&self) -> Vec<Mail> {
@@ -549,6 +554,9 @@ impl Held<'_> {
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.0.unhold();
+        if self.0.has_mail() && !self.0.is_here() {
+            remote::settle(self.0);
+        }
     }
 }
 
