@@ -283,14 +283,16 @@ impl ScopeSlot {
         if let Some(key) = self.timer.take() {
             // SAFETY: the timer is the owner's.
             let target = unsafe { (*owner).timers.borrow_mut().remove(key) };
-            waste.waste(target.map(Waste::Target));
+            // A scope's: no foreign code in it, and no list to be made on the common path.
+            drop(target);
         }
         if let Some(shared) = self.shared.take() {
             shared.exit();
-            waste.waste(Some(Waste::Scope(shared)));
         }
         self.reason.take();
-        waste.waste(self.waker.take().map(Waste::Wake));
+        if let Some(foreign @ WakeRef::Foreign(_)) = self.waker.take() {
+            waste.waste(Some(Waste::Wake(foreign)));
+        }
         // SAFETY: held by contract.
         let mut wakes = unsafe { node::retire(&self.node) };
         wakes.append(waste);

@@ -586,7 +586,9 @@ impl CoreSlot {
             core.tail.set(ptr::null());
             core.typed.set(ptr::null());
             core.parent_task.set(ptr::null());
-            wakes.waste(core.parent.take().map(Waste::Wake));
+            if let Some(foreign @ WakeRef::Foreign(_)) = core.parent.take() {
+                wakes.waste(Some(Waste::Wake(foreign)));
+            }
             wakes.waste(core.panic.take().map(Waste::Panic));
             wakes.append(ScopeSlot::end(node));
             wakes

@@ -1,123 +1,90 @@
 //! The way into a nursery for those who do not hold its root, and for those who may outlive it.
 //!
-//! Invariants: `open` is true until the nursery has ended or is dropped, and then false for ever; jobs are taken only by
-//! the nursery; `starts` counts the pending `start` calls, which keep the nursery open.
-//!
-//! A ring is never lost: the ringer sets `rung`, then wakes the waker it finds; the nursery leaves its waker, then looks
-//! at `rung`.
+//! The protocol is that of [`intake`](super::intake); here it meets tasks and wakers.
 
 use super::core::CoreSlot;
+use super::intake::Intake;
 use super::open::Job;
 use crate::sched::node::SlotRef;
 use crate::task::wake::WakeRef;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 pub(crate) struct Inbox {
-    state: Mutex<State>,
-    rung: AtomicBool,
+    intake: Intake<Job, Arc<WakeRef>>,
     /// For same-root short cuts.
     core: SlotRef,
 }
 
-struct State {
-    open: bool,
-    jobs: Vec<Job>,
-    starts: usize,
-    waker: Option<Arc<WakeRef>>,
+fn wake(waker: Option<Arc<WakeRef>>) {
+    if let Some(waker) = waker {
+        waker.wake_by_ref();
+    }
 }
 
 impl Inbox {
     pub(crate) fn new(core: *const CoreSlot) -> Self {
-        let state = State { open: true, jobs: Vec::new(), starts: 0, waker: None };
         // SAFETY: the nursery's slot is in use.
         let core = unsafe { SlotRef::new((*core).node()) };
-        Self { state: Mutex::new(state), rung: AtomicBool::new(false), core }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { intake: Intake::new(), core }
     }
 
     /// Makes the nursery look.
     pub(crate) fn ring(&self) {
-        self.rung.store(true, Ordering::SeqCst);
-        let waker = self.lock().waker.clone();
-        if let Some(waker) = waker {
-            waker.wake_by_ref();
-        }
+        wake(self.intake.ring());
     }
 
     pub(crate) fn is_rung(&self) -> bool {
-        self.rung.load(Ordering::SeqCst)
+        self.intake.is_rung()
     }
 
     pub(crate) fn take_ring(&self) -> bool {
-        self.is_rung() && self.rung.swap(false, Ordering::SeqCst)
+        self.intake.take_ring()
     }
 
     pub(crate) fn set_waker(&self, waker: Option<WakeRef>) {
-        let fresh = waker.map(Arc::new);
-        let old = std::mem::replace(&mut self.lock().waker, fresh);
+        let old = self.intake.set_waker(waker.map(Arc::new));
         drop(old);
     }
 
     /// Leaves a job; it comes back if the nursery is closed.
     pub(crate) fn send(&self, job: Job) -> Result<(), Job> {
-        {
-            let mut state = self.lock();
-            if !state.open {
-                drop(state);
-                return Err(job);
-            }
-            state.jobs.push(job);
-        }
-        self.ring();
-        Ok(())
+        self.intake.send(job).map(wake)
     }
 
     pub(crate) fn take_jobs(&self) -> Vec<Job> {
-        std::mem::take(&mut self.lock().jobs)
+        self.intake.take_jobs()
     }
 
     pub(crate) fn starts(&self) -> usize {
-        self.lock().starts
+        self.intake.starts()
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.lock().open
+        self.intake.is_open()
     }
 
     /// Counts a pending `start`; false if the nursery is closed.
     pub(crate) fn begin_start(&self) -> bool {
-        let mut state = self.lock();
-        if state.open {
-            state.starts += 1;
-        }
-        state.open
+        self.intake.begin_start()
     }
 
     pub(crate) fn end_start(&self) {
-        self.lock().starts -= 1;
-        self.ring();
+        wake(self.intake.end_start());
     }
 
     /// The nursery has no task left: closes, unless somebody just left a job or began a start.
     pub(crate) fn close_if_empty(&self) -> bool {
-        let mut state = self.lock();
-        if state.jobs.is_empty() && state.starts == 0 && !self.is_rung() {
-            state.open = false;
+        let closed = self.intake.close_if_empty();
+        if closed {
+            // A spawner that is kept keeps no task's memory.
+            self.set_waker(None);
         }
-        !state.open
+        closed
     }
 
     /// Closes; what was left comes back, for the caller to drop.
     pub(crate) fn close(&self) -> Vec<Job> {
-        let mut state = self.lock();
-        state.open = false;
-        let waker = state.waker.take();
-        let jobs = std::mem::take(&mut state.jobs);
-        drop(state);
+        let (jobs, waker) = self.intake.close();
         drop(waker);
         jobs
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! core     ready queue, polling, end of tasks       (type-erased)
 //! open     body and allocation, the nursery's poll  (typed)
-//! inbox    the way in from other threads
+//! inbox    the way in from other threads        intake   its hand-off, pure
 //! handle   Handle: a child's value
 //! start    start: children that say when they are ready
 //! local    LocalNursery    spawner  Spawner    race  race, race_all
@@ -13,6 +13,7 @@ pub mod body;
 pub(crate) mod core;
 mod handle;
 mod inbox;
+pub(crate) mod intake;
 mod local;
 pub(crate) mod open;
 mod race;

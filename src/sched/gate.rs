@@ -37,7 +37,8 @@ impl<M> Gate<M> {
 
     /// Takes the gate if nobody holds it.
     pub(crate) fn try_hold(&self) -> Option<Hold<'_, M>> {
-        if self.held.swap(true, Ordering::AcqRel) { None } else { Some(Hold(self)) }
+        let taken = self.held.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
+        taken.is_ok().then(|| Hold(self))
     }
 
     /// Takes the gate; waits for those who hold it for a short operation.

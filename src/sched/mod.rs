@@ -15,6 +15,8 @@ pub(crate) mod context;
 pub(crate) mod count;
 pub(crate) mod gate;
 pub(crate) mod idle;
+#[cfg(all(test, loom))]
+mod models;
 pub(crate) mod node;
 pub(crate) mod pool;
 pub(crate) mod remote;
