@@ -8,7 +8,7 @@
 //!
 //! A gate is shut when it is made, and between two lives of its root.
 
-use super::sync::{AtomicBool, Mutex, Ordering, relax};
+use super::sync::{AtomicBool, Mutex, Ordering, fence, relax};
 use std::mem;
 
 struct Letters<M> {
@@ -97,22 +97,41 @@ impl<M> Gate<M> {
 
     /// Runs mail under the hold, what was posted before first; or leaves it. True: it was left, and the holder must be
     /// told.
-    pub(crate) fn perform(&self, mut mail: M, mut run: impl FnMut(M)) -> bool {
+    ///
+    /// Mail that is left while somebody holds the gate for a short operation is not lost, though no turn may ever come
+    /// again: the one who leaves it tries the gate once more, and whoever releases the gate looks at the box once more.
+    pub(crate) fn perform(&self, mail: M, run: impl FnMut(M)) -> bool {
+        self.perform_some(Some(mail), run)
+    }
+
+    /// To be called after a release: runs what was left meanwhile. True: there is a holder who must be told.
+    pub(crate) fn sweep(&self, run: impl FnMut(M)) -> bool {
+        fence(Ordering::SeqCst);
+        self.has_mail.load(Ordering::Relaxed) && self.perform_some(None, run)
+    }
+
+    fn perform_some(&self, mut mail: Option<M>, mut run: impl FnMut(M)) -> bool {
         let mut spins = 0;
         loop {
-            if let Some(_hold) = self.try_hold() {
-                for earlier in self.take_mail() {
-                    run(earlier);
+            if let Some(hold) = self.try_hold() {
+                self.take_mail().into_iter().for_each(&mut run);
+                mail.take().into_iter().for_each(&mut run);
+                drop(hold);
+                fence(Ordering::SeqCst);
+                if !self.has_mail.load(Ordering::Relaxed) {
+                    return false;
                 }
-                run(mail);
-                return false;
+                continue;
             }
-            match self.post(mail) {
-                Ok(()) => return true,
-                // Shut: holds are short now.
-                Err(back) => mail = back,
+            let Some(letter) = mail.take() else { return true };
+            match self.post(letter) {
+                Ok(()) => fence(Ordering::SeqCst),
+                Err(back) => {
+                    // Shut: holds are short now.
+                    mail = Some(back);
+                    relax(&mut spins);
+                }
             }
-            relax(&mut spins);
         }
     }
 

@@ -177,6 +177,17 @@ pub(crate) unsafe fn perform(root: *const Root, mail: Mail) {
     after.finish();
 }
 
+/// To be called after a hold of `root` has ended: runs the mail that came meanwhile.
+#[inline]
+pub(crate) fn sweep(root: &Root) {
+    let mut after = After::new();
+    // SAFETY: the gate runs mail under a hold.
+    if root.gate.sweep(|mail| unsafe { mail.run(root, &mut after) }) {
+        root.notify();
+    }
+    after.finish();
+}
+
 /// Runs the mail of a root; what it leaves is for after the hold, if that is a short one.
 ///
 /// # Safety

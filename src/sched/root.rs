@@ -172,9 +172,12 @@ impl Root {
 
     /// Runs `f` in the root's context, outside of a turn.
     pub(crate) fn enter(&'static self, f: impl FnOnce()) {
-        let _hold = self.hold();
-        let _frame = Frame::enter_root(self);
-        f();
+        {
+            let _hold = self.hold();
+            let _frame = Frame::enter_root(self);
+            f();
+        }
+        remote::sweep(self);
     }
 
     /// Ends the root. The tree is gone, save for parts that were moved away.
@@ -309,6 +312,7 @@ impl Root {
             f()
         };
         after.finish();
+        remote::sweep(root);
         Some(result)
     }
 
@@ -418,9 +422,20 @@ impl Root {
     pub(crate) fn turn<T>(
         &'static self,
         host: &mut Context<'_>,
-        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+        poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Turn<T> {
         self.set_host(host.waker());
+        let result = self.held_turn(host, poll);
+        // Its host may never poll it again: mail that came last is not left to that.
+        remote::sweep(self);
+        result
+    }
+
+    fn held_turn<T>(
+        &'static self,
+        host: &mut Context<'_>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Turn<T> {
         let hold = self.hold();
         let _frame = Frame::enter_root(self);
         let main = self.main.get();
