@@ -56,9 +56,9 @@ pub use error::{
     TooSlow, WouldBlock, is_cancelled,
 };
 pub use nursery::{
-    Branches, Either, Handle, LocalNursery, LocalNurseryFuture, LocalStart, LocalTask, Nursery, NurseryFuture, Race, RaceAll,
-    ScopedLocalNursery, ScopedNursery, Spawner, Start, Task, TaskStatus, body, local_nursery, nursery, race, race_all,
-    typed,
+    Branches, Either, Handle, LocalNursery, LocalNurseryFuture, LocalStart, LocalTask, Nursery, NurseryFuture, Race,
+    RaceAll, ScopedLocalNursery, ScopedNursery, Spawner, Start, Task, TaskStatus, body, local_nursery, nursery, race,
+    race_all, typed,
 };
 pub use run::{Builder, Hosted, RunError, run};
 pub use task::local::{LocalKey, LocalScope, NotSet};

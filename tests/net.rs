@@ -12,9 +12,7 @@ use std::time::Duration;
 
 use futures_util::{AsyncReadExt, AsyncWriteExt};
 use trine::net::{self, Shutdown, TcpListener, TcpStream};
-use trine::{
-    CancelScope, Error, Result, checkpoint, is_cancelled, move_on_after, nursery, run, sleep,
-};
+use trine::{CancelScope, Error, Result, checkpoint, is_cancelled, move_on_after, nursery, run, sleep};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -178,12 +176,8 @@ fn in_a_cancelled_scope_nothing_is_sent_or_taken() -> Result<()> {
                 assert!(is_cancelled(&error));
                 assert_eq!(error.kind(), io::ErrorKind::Other);
                 assert!(is_cancelled(&listener.accept().await.unwrap_err()));
-                assert!(is_cancelled(
-                    &TcpStream::connect("127.0.0.1:1").await.unwrap_err()
-                ));
-                assert!(is_cancelled(
-                    &TcpListener::bind("localhost:0").await.unwrap_err()
-                ));
+                assert!(is_cancelled(&TcpStream::connect("127.0.0.1:1").await.unwrap_err()));
+                assert!(is_cancelled(&TcpListener::bind("localhost:0").await.unwrap_err()));
                 assert!(is_cancelled(&a.shutdown(Shutdown::Both).await.unwrap_err()));
                 a.write_all(b"never").await?;
                 Ok(())
@@ -260,10 +254,7 @@ fn names_are_looked_up() -> Result<()> {
         })
         .await?;
         let no_addresses: &[SocketAddr] = &[];
-        for result in [
-            TcpStream::connect("no port").await,
-            TcpStream::connect(no_addresses).await,
-        ] {
+        for result in [TcpStream::connect("no port").await, TcpStream::connect(no_addresses).await] {
             assert_eq!(result.unwrap_err().kind(), io::ErrorKind::InvalidInput);
         }
         Ok(())
@@ -462,9 +453,7 @@ fn an_error_of_a_handler_ends_the_server() -> Result<()> {
     run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let _client = TcpStream::connect(listener.local_addr()?).await?;
-        let error = net::serve(&listener, async |_| Err(Error::msg("enough")))
-            .await
-            .unwrap_err();
+        let error = net::serve(&listener, async |_| Err(Error::msg("enough"))).await.unwrap_err();
         assert!(error.to_string().contains("enough"));
         Ok(())
     })

@@ -45,10 +45,7 @@ impl Stopwatch {
     /// Starts both clocks.
     pub(crate) fn start() -> Self {
         let cpu = process_cpu();
-        Self {
-            wall: Instant::now(),
-            cpu,
-        }
+        Self { wall: Instant::now(), cpu }
     }
 
     /// Reads both clocks after `ops` operations.
@@ -62,10 +59,7 @@ impl Stopwatch {
 /// CPU time of the process: the clock has the nanoseconds that `getrusage` rounds away.
 fn process_cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(
-        time.tv_sec.unsigned_abs(),
-        u32::try_from(time.tv_nsec).unwrap_or(0),
-    )
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// The clock by which a workload is judged; both are always shown.
@@ -103,32 +97,17 @@ pub(crate) struct Contender {
 impl Contender {
     /// Trine on its native backend.
     pub(crate) const fn native(run: fn(usize) -> Measurement) -> Self {
-        Self {
-            name: "native",
-            side: Side::Trine,
-            run,
-            note: "",
-        }
+        Self { name: "native", side: Side::Trine, run, note: "" }
     }
 
     /// A peer by its name.
     pub(crate) const fn peer(name: &'static str, run: fn(usize) -> Measurement) -> Self {
-        Self {
-            name,
-            side: Side::Peer,
-            run,
-            note: "",
-        }
+        Self { name, side: Side::Peer, run, note: "" }
     }
 
     /// A contender for scale.
     pub(crate) const fn reference(name: &'static str, run: fn(usize) -> Measurement) -> Self {
-        Self {
-            name,
-            side: Side::Reference,
-            run,
-            note: "",
-        }
+        Self { name, side: Side::Reference, run, note: "" }
     }
 
     /// Adds what must be said for the comparison to be honest.
@@ -169,11 +148,7 @@ pub(crate) struct Samples {
 }
 
 /// Measures one workload; `None` if it has no operations at this effort.
-pub(crate) fn measure(
-    workload: &'static Workload,
-    effort: Effort,
-    random: &mut Xorshift,
-) -> Option<Samples> {
+pub(crate) fn measure(workload: &'static Workload, effort: Effort, random: &mut Xorshift) -> Option<Samples> {
     let (thorough, quick) = workload.ops;
     let ops = if effort.quick { quick } else { thorough };
     if ops == 0 {
@@ -200,11 +175,7 @@ pub(crate) struct Xorshift(u64);
 impl Xorshift {
     /// Starts from any seed; zero, the one fixed point, is replaced.
     pub(crate) fn new(seed: u64) -> Self {
-        Self(if seed == 0 {
-            0x9e37_79b9_7f4a_7c15
-        } else {
-            seed
-        })
+        Self(if seed == 0 { 0x9e37_79b9_7f4a_7c15 } else { seed })
     }
 
     fn below(&mut self, bound: usize) -> usize {

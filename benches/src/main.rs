@@ -85,17 +85,12 @@ impl Options {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options = Self::default();
         while let Some(argument) = arguments.next() {
-            let mut value = || {
-                arguments
-                    .next()
-                    .ok_or_else(|| format!("{argument} needs a value"))
-            };
+            let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
             match argument.as_str() {
                 "--quick" => options.quick = true,
                 "--workload" => {
                     let name = value()?;
-                    let workload = workloads::find(&name)
-                        .ok_or_else(|| format!("no workload is called {name}"))?;
+                    let workload = workloads::find(&name).ok_or_else(|| format!("no workload is called {name}"))?;
                     options.workloads.push(workload);
                 }
                 "--rounds" => options.rounds = Some(number(&value()?)?.max(1)),
@@ -114,9 +109,7 @@ impl Options {
 }
 
 fn number(text: &str) -> Result<usize, String> {
-    text.replace('_', "")
-        .parse()
-        .map_err(|_| format!("{text} is not a number"))
+    text.replace('_', "").parse().map_err(|_| format!("{text} is not a number"))
 }
 
 fn list() {
@@ -136,16 +129,10 @@ fn measure(options: &Options) -> Result<(), String> {
     if options.write_readme && !options.workloads.is_empty() {
         return Err("--write-readme is for the whole table".into());
     }
-    let effort = Effort {
-        quick: options.quick,
-        rounds: options.rounds.unwrap_or(if options.quick { 5 } else { 9 }),
-    };
+    let effort = Effort { quick: options.quick, rounds: options.rounds.unwrap_or(if options.quick { 5 } else { 9 }) };
     let mut random = Xorshift::new(options.seed.unwrap_or(1));
-    let workloads: Vec<_> = if options.workloads.is_empty() {
-        workloads::all().collect()
-    } else {
-        options.workloads.clone()
-    };
+    let workloads: Vec<_> =
+        if options.workloads.is_empty() { workloads::all().collect() } else { options.workloads.clone() };
     let machine = machine::describe();
     let progress = stderr().is_terminal();
     let start = Instant::now();
@@ -154,12 +141,7 @@ fn measure(options: &Options) -> Result<(), String> {
     let mut rows = Vec::new();
     for (index, workload) in workloads.iter().enumerate() {
         if progress {
-            eprint!(
-                "\r\x1b[K{} of {}: {}",
-                index + 1,
-                workloads.len(),
-                workload.name
-            );
+            eprint!("\r\x1b[K{} of {}: {}", index + 1, workloads.len(), workload.name);
         }
         let Some(samples) = harness::measure(workload, effort, &mut random) else {
             continue;
@@ -182,18 +164,11 @@ fn measure(options: &Options) -> Result<(), String> {
         let home = Path::new(env!("CARGO_MANIFEST_DIR"));
         let rounds = effort.rounds;
         let effort = if effort.quick { "quick" } else { "thorough" };
-        let table = format!(
-            "{machine}; {effort}, {rounds} rounds.\n\n{}",
-            report::markdown(&rows)
-        );
+        let table = format!("{machine}; {effort}, {rounds} rounds.\n\n{}", report::markdown(&rows));
         rewrite(&home.join("README.md"), &table)?;
         write(&home.join("bars.svg"), &svg::draw(&rows, &machine))?;
     }
-    println!(
-        "\n{} in {:.0} s",
-        report::verdict(&rows),
-        start.elapsed().as_secs_f64()
-    );
+    println!("\n{} in {:.0} s", report::verdict(&rows), start.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -205,12 +180,8 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
 fn rewrite(path: &Path, table: &str) -> Result<(), String> {
     const BEGIN: &str = "<!-- table:begin -->\n";
     const END: &str = "<!-- table:end -->";
-    let text = fs::read_to_string(path)
-        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let parts = text
-        .split_once(BEGIN)
-        .and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
-    let (before, after) =
-        parts.ok_or_else(|| format!("{} has no table markers", path.display()))?;
+    let text = fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let parts = text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let (before, after) = parts.ok_or_else(|| format!("{} has no table markers", path.display()))?;
     write(path, &format!("{before}{BEGIN}{table}{END}{after}"))
 }

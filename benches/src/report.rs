@@ -20,16 +20,9 @@ impl Spread {
         let mut values: Vec<f64> = values.collect();
         values.sort_unstable_by(f64::total_cmp);
         let middle = values.len() / 2;
-        let median = if values.len() % 2 == 1 {
-            values[middle]
-        } else {
-            f64::midpoint(values[middle - 1], values[middle])
-        };
-        Self {
-            median,
-            least: values[0],
-            most: values[values.len() - 1],
-        }
+        let median =
+            if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) };
+        Self { median, least: values[0], most: values[values.len() - 1] }
     }
 }
 
@@ -58,36 +51,23 @@ impl Row {
         let workload = samples.workload;
         let metric = workload.metric;
         let base = &samples.samples[0];
-        let entries = workload
-            .contenders
-            .iter()
-            .zip(&samples.samples)
-            .map(|(contender, own)| {
-                let median =
-                    |metric| Spread::of(own.iter().map(|sample| sample.nanos(metric))).median;
-                let ratio = |(own, base): (&Measurement, &Measurement)| {
-                    own.nanos(metric) / base.nanos(metric)
-                };
-                Entry {
-                    contender,
-                    wall: median(Metric::Wall),
-                    cpu: median(Metric::Cpu),
-                    nanos: median(metric),
-                    ratio: Spread::of(own.iter().zip(base).map(ratio)),
-                }
-            });
-        Self {
-            workload,
-            entries: entries.collect(),
-        }
+        let entries = workload.contenders.iter().zip(&samples.samples).map(|(contender, own)| {
+            let median = |metric| Spread::of(own.iter().map(|sample| sample.nanos(metric))).median;
+            let ratio = |(own, base): (&Measurement, &Measurement)| own.nanos(metric) / base.nanos(metric);
+            Entry {
+                contender,
+                wall: median(Metric::Wall),
+                cpu: median(Metric::Cpu),
+                nanos: median(metric),
+                ratio: Spread::of(own.iter().zip(base).map(ratio)),
+            }
+        });
+        Self { workload, entries: entries.collect() }
     }
 
     /// The fastest peer.
     pub(crate) fn best_peer(&self) -> Option<&Entry> {
-        let peers = self
-            .entries
-            .iter()
-            .filter(|entry| entry.contender.side == Side::Peer);
+        let peers = self.entries.iter().filter(|entry| entry.contender.side == Side::Peer);
         peers.min_by(|a, b| a.nanos.total_cmp(&b.nanos))
     }
 
@@ -100,21 +80,11 @@ impl Row {
     pub(crate) fn text(&self) -> String {
         let mut text = format!("{}: {}\n", self.workload.name, self.workload.operation);
         for entry in &self.entries {
-            let Entry {
-                contender,
-                wall,
-                cpu,
-                ratio,
-                ..
-            } = entry;
+            let Entry { contender, wall, cpu, ratio, .. } = entry;
             let name = shown(contender);
             let _ = write!(text, "  {name:<26}{wall:>9.1} ns {cpu:>9.1} ns cpu");
             if contender.side != Side::Trine {
-                let _ = write!(
-                    text,
-                    " {:>7.2}x ({:.2}..{:.2})",
-                    ratio.median, ratio.least, ratio.most
-                );
+                let _ = write!(text, " {:>7.2}x ({:.2}..{:.2})", ratio.median, ratio.least, ratio.most);
             }
             if !contender.note.is_empty() {
                 let _ = write!(text, "  [{}]", contender.note);
@@ -122,17 +92,9 @@ impl Row {
             text.push('\n');
         }
         if let (Some(best), Some(target)) = (self.best_peer(), self.workload.target) {
-            let verdict = if self.reached() == Some(true) {
-                "reached"
-            } else {
-                "missed"
-            };
+            let verdict = if self.reached() == Some(true) { "reached" } else { "missed" };
             let name = best.contender.name;
-            let _ = writeln!(
-                text,
-                "  best peer {name}: {:.2}x, target {target}x {verdict}",
-                best.ratio.median
-            );
+            let _ = writeln!(text, "  best peer {name}: {:.2}x, target {target}x {verdict}", best.ratio.median);
         }
         text
     }
@@ -159,13 +121,8 @@ struct JsonRow {
 pub(crate) fn json(rows: &[Row]) -> String {
     let rows = rows.iter().map(|row| {
         let side = |wanted: fn(Side) -> bool| {
-            let entries = row
-                .entries
-                .iter()
-                .filter(move |entry| wanted(entry.contender.side));
-            entries
-                .map(|entry| (entry.contender.name, entry.nanos))
-                .collect()
+            let entries = row.entries.iter().filter(move |entry| wanted(entry.contender.side));
+            entries.map(|entry| (entry.contender.name, entry.nanos)).collect()
         };
         JsonRow {
             workload: row.workload.name,
@@ -188,43 +145,23 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
     for row in rows {
         let best = row.best_peer();
         let (peer, ratio) = best.map_or((String::new(), String::new()), |best| {
-            let Spread {
-                median,
-                least,
-                most,
-            } = best.ratio;
-            (
-                format!("{} {:.0}", best.contender.name, best.nanos),
-                format!("{median:.2} ({least:.2}..{most:.2})"),
-            )
+            let Spread { median, least, most } = best.ratio;
+            (format!("{} {:.0}", best.contender.name, best.nanos), format!("{median:.2} ({least:.2}..{most:.2})"))
         });
-        let is_best =
-            |entry: &Entry| best.is_some_and(|best| best.contender.name == entry.contender.name);
+        let is_best = |entry: &Entry| best.is_some_and(|best| best.contender.name == entry.contender.name);
         let others: Vec<String> = row.entries[1..]
             .iter()
             .filter(|entry| !is_best(entry))
             .map(|entry| format!("{} {:.0}", entry.contender.name, entry.nanos))
             .collect();
-        let Workload {
-            name,
-            operation,
-            goal,
-            metric,
-            ..
-        } = row.workload;
+        let Workload { name, operation, goal, metric, .. } = row.workload;
         let unit = if *metric == Metric::Cpu { " cpu" } else { "" };
         let nanos = row.entries[0].nanos;
         let others = others.join(", ");
-        let _ = writeln!(
-            text,
-            "| {name} | {operation} | {nanos:.1}{unit} | {peer} | {ratio} | {goal} | {others} |"
-        );
+        let _ = writeln!(text, "| {name} | {operation} | {nanos:.1}{unit} | {peer} | {ratio} | {goal} | {others} |");
         for entry in &row.entries {
             if !entry.contender.note.is_empty() {
-                notes
-                    .entry(entry.contender.note)
-                    .or_default()
-                    .push(format!("{name}@{}", entry.contender.name));
+                notes.entry(entry.contender.note).or_default().push(format!("{name}@{}", entry.contender.name));
             }
         }
     }
@@ -237,21 +174,10 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
 
 /// One line on all targets.
 pub(crate) fn verdict(rows: &[Row]) -> String {
-    let judged: Vec<(&Row, bool)> = rows
-        .iter()
-        .filter_map(|row| Some((row, row.reached()?)))
-        .collect();
+    let judged: Vec<(&Row, bool)> = rows.iter().filter_map(|row| Some((row, row.reached()?))).collect();
     let reached = judged.iter().filter(|(_, reached)| *reached).count();
-    let mut text = format!(
-        "{} workloads, {reached} of {} targets reached",
-        rows.len(),
-        judged.len()
-    );
-    let missed: Vec<&str> = judged
-        .iter()
-        .filter(|(_, reached)| !reached)
-        .map(|(row, _)| row.workload.name)
-        .collect();
+    let mut text = format!("{} workloads, {reached} of {} targets reached", rows.len(), judged.len());
+    let missed: Vec<&str> = judged.iter().filter(|(_, reached)| !reached).map(|(row, _)| row.workload.name).collect();
     if !missed.is_empty() {
         let _ = write!(text, "; missed: {}", missed.join(", "));
     }

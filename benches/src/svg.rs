@@ -18,18 +18,10 @@ const HEADING: f64 = 24.0;
 
 /// The whole picture; a bar starts at 1 ns, since a logarithm has no zero.
 pub(crate) fn draw(rows: &[Row], machine: &str) -> String {
-    let longest = rows
-        .iter()
-        .flat_map(|row| &row.entries)
-        .map(|entry| entry.nanos)
-        .fold(10.0, f64::max);
+    let longest = rows.iter().flat_map(|row| &row.entries).map(|entry| entry.nanos).fold(10.0, f64::max);
     let decades = longest.log10().ceil();
     let width = LEFT + decades * DECADE + 70.0;
-    let height = rows
-        .iter()
-        .map(|row| HEADING + BAR * row.entries.len() as f64)
-        .sum::<f64>()
-        + 50.0;
+    let height = rows.iter().map(|row| HEADING + BAR * row.entries.len() as f64).sum::<f64>() + 50.0;
 
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" \
@@ -86,7 +78,5 @@ pub(crate) fn draw(rows: &[Row], machine: &str) -> String {
 
 /// Makes text safe between tags.
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -172,11 +172,7 @@ impl Region {
 
     /// Polls the body inside the scope.
     #[inline]
-    pub(crate) fn poll<F: Future>(
-        &mut self,
-        body: Pin<&mut Option<F>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Exit<F::Output>> {
+    pub(crate) fn poll<F: Future>(&mut self, body: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<Exit<F::Output>> {
         if !context::root().is_null() {
             return self.poll_inside(body, cx);
         }
@@ -191,11 +187,7 @@ impl Region {
     }
 
     #[inline(always)]
-    fn poll_inside<F: Future>(
-        &mut self,
-        mut body: Pin<&mut Option<F>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Exit<F::Output>> {
+    fn poll_inside<F: Future>(&mut self, mut body: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<Exit<F::Output>> {
         if self.slot.is_null() {
             self.enter();
         } else {

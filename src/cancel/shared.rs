@@ -48,15 +48,8 @@ pub(crate) struct ScopeShared {
 
 impl ScopeShared {
     fn new(deadline: Deadline) -> Arc<Self> {
-        let state = State {
-            phase: Phase::New,
-            called: None,
-            deadline,
-            shield: false,
-            caught: false,
-            slot: None,
-            clock: None,
-        };
+        let state =
+            State { phase: Phase::New, called: None, deadline, shield: false, caught: false, slot: None, clock: None };
         Arc::new(Self { state: Mutex::new(state) })
     }
 

@@ -105,9 +105,7 @@ impl<T> fmt::Display for TrySendError<T> {
 
 impl<T> fmt::Debug for TrySendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TrySendError")
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
+        f.debug_struct("TrySendError").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 

@@ -179,17 +179,8 @@ impl<T, W: Waiter> Machine<T, W> {
 
     /// Queues a send that found the channel full.
     #[inline(always)]
-    pub(super) fn queue_send(
-        &mut self,
-        handle: HandleId,
-        parked: W,
-        value: Option<T>,
-    ) -> (Key, Wakes<W>) {
-        let slot = SendSlot {
-            handle,
-            value,
-            refusal: SendRefusal::Full,
-        };
+    pub(super) fn queue_send(&mut self, handle: HandleId, parked: W, value: Option<T>) -> (Key, Wakes<W>) {
+        let slot = SendSlot { handle, value, refusal: SendRefusal::Full };
         // In a rendezvous channel a queued send is something to receive.
         (self.sending.push_back(parked, slot), self.tell())
     }
@@ -201,11 +192,7 @@ impl<T, W: Waiter> Machine<T, W> {
             if !self.returned.is_empty() {
                 self.returned.pop_front();
             }
-            let moved_up = if self.sending.is_empty() {
-                None
-            } else {
-                self.refill()
-            };
+            let moved_up = if self.sending.is_empty() { None } else { self.refill() };
             return Ok((item, moved_up));
         }
         if let Some((parked, slot)) = self.sending.pop() {
@@ -213,23 +200,14 @@ impl<T, W: Waiter> Machine<T, W> {
                 return Ok((item, Some(parked)));
             }
         }
-        Err(if self.senders == 0 {
-            RecvRefusal::Ended
-        } else {
-            RecvRefusal::Empty
-        })
+        Err(if self.senders == 0 { RecvRefusal::Ended } else { RecvRefusal::Empty })
     }
 
     /// Queues a receive that found the channel empty.
     #[inline(always)]
     pub(super) fn queue_recv(&mut self, handle: HandleId, parked: W) -> Key {
         self.shrink();
-        let slot = RecvSlot {
-            handle,
-            item: None,
-            number: 0,
-            refusal: RecvRefusal::Empty,
-        };
+        let slot = RecvSlot { handle, item: None, number: 0, refusal: RecvRefusal::Empty };
         self.receiving.push_back(parked, slot)
     }
 
@@ -242,26 +220,14 @@ impl<T, W: Waiter> Machine<T, W> {
     /// Takes out the wait of a send that is given up. A value that was not taken is never delivered.
     pub(super) fn leave_send(&mut self, key: Key) -> Remains<T, W> {
         let (slot, spare) = self.sending.remove(key);
-        Remains {
-            wakes: Wakes::None,
-            spare,
-            value: slot.value,
-        }
+        Remains { wakes: Wakes::None, spare, value: slot.value }
     }
 
     /// Takes out the wait of a receive that is given up. What it was handed goes on, or comes back.
     pub(super) fn leave_recv(&mut self, key: Key) -> Remains<T, W> {
         let (mut slot, spare) = self.receiving.remove(key);
-        let wakes = if slot.item.is_some() {
-            self.put_back(&mut slot.item, slot.number)
-        } else {
-            Wakes::None
-        };
-        Remains {
-            wakes,
-            spare,
-            value: slot.item,
-        }
+        let wakes = if slot.item.is_some() { self.put_back(&mut slot.item, slot.number) } else { Wakes::None };
+        Remains { wakes, spare, value: slot.item }
     }
 
     /// Closes a sender handle that is open.
@@ -297,8 +263,7 @@ impl<T, W: Waiter> Machine<T, W> {
                 wakes.push(parked);
             },
         );
-        self.watching
-            .take_where(|slot| slot.handle == handle, |parked, _| wakes.push(parked));
+        self.watching.take_where(|slot| slot.handle == handle, |parked, _| wakes.push(parked));
         self.receivers -= 1;
         if self.receivers > 0 {
             return (wakes, VecDeque::new());

@@ -64,10 +64,7 @@ type Shared<T> = Arc<Guarded<Machine<T>>>;
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let (machine, sender, receiver) = Machine::new(capacity);
     let shared = Arc::new(Guarded::new(machine));
-    (
-        Sender::new(Arc::clone(&shared), sender),
-        Receiver::new(shared, receiver, Location::caller()),
-    )
+    (Sender::new(Arc::clone(&shared), sender), Receiver::new(shared, receiver, Location::caller()))
 }
 
 /// Makes a channel whose sends never wait.

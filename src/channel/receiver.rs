@@ -29,17 +29,8 @@ pub struct Receiver<T> {
 }
 
 impl<T> Receiver<T> {
-    pub(super) const fn new(
-        shared: Shared<T>,
-        id: HandleId,
-        at: &'static Location<'static>,
-    ) -> Self {
-        Self {
-            shared,
-            id,
-            closed: AtomicBool::new(false),
-            watch: Watch::new(at),
-        }
+    pub(super) const fn new(shared: Shared<T>, id: HandleId, at: &'static Location<'static>) -> Self {
+        Self { shared, id, closed: AtomicBool::new(false), watch: Watch::new(at) }
     }
 
     /// Receives the next item; waits while there is none. A checkpoint.
@@ -162,26 +153,14 @@ impl<T> Receiver<T> {
     /// One attempt to receive; the send that moved up is to be woken.
     #[inline]
     pub(super) fn take(&self) -> Result<(T, Option<Parked>), RecvRefusal> {
-        self.shared.with(|machine| {
-            if self.is_closed() {
-                Err(RecvRefusal::Closed)
-            } else {
-                machine.try_recv()
-            }
-        })
+        self.shared.with(|machine| if self.is_closed() { Err(RecvRefusal::Closed) } else { machine.try_recv() })
     }
 }
 
 impl<T> Clone for Receiver<T> {
     #[track_caller]
     fn clone(&self) -> Self {
-        let id = self.shared.with(|machine| {
-            if self.is_closed() {
-                None
-            } else {
-                Some(machine.add_receiver())
-            }
-        });
+        let id = self.shared.with(|machine| if self.is_closed() { None } else { Some(machine.add_receiver()) });
         Self {
             shared: Shared::clone(&self.shared),
             id: id.unwrap_or(self.id),
@@ -202,8 +181,6 @@ impl<T> Drop for Receiver<T> {
 
 impl<T> fmt::Debug for Receiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiver")
-            .field("closed", &self.is_closed())
-            .finish_non_exhaustive()
+        f.debug_struct("Receiver").field("closed", &self.is_closed()).finish_non_exhaustive()
     }
 }

@@ -53,11 +53,7 @@ struct Receiving<'a, T> {
 
 impl<'a, T> Receiving<'a, T> {
     const fn new(receiver: &'a Receiver<T>, at: &'static Location<'static>) -> Self {
-        Self {
-            receiver,
-            phase: Phase::Start(Entry::new()),
-            at,
-        }
+        Self { receiver, phase: Phase::Start(Entry::new()), at }
     }
 
     #[inline]
@@ -122,11 +118,7 @@ impl<'a, T> Receiving<'a, T> {
         }
         let receiver = self.receiver;
         let attempt = receiver.shared.with(|machine| {
-            let taken = if receiver.is_closed() {
-                Err(RecvRefusal::Closed)
-            } else {
-                machine.try_recv()
-            };
+            let taken = if receiver.is_closed() { Err(RecvRefusal::Closed) } else { machine.try_recv() };
             match taken {
                 Err(RecvRefusal::Empty) => Ok(machine.queue_recv(receiver.id, parked)),
                 decided => Err((decided, parked)),
@@ -151,11 +143,7 @@ impl<T> Drop for Receiving<'_, T> {
     fn drop(&mut self) {
         if let Phase::Queued(key) = self.phase {
             let remains = self.receiver.shared.with(|machine| machine.leave_recv(key));
-            let Remains {
-                wakes,
-                spare: _spare,
-                value: _value,
-            } = remains;
+            let Remains { wakes, spare: _spare, value: _value } = remains;
             wakes.wake();
         }
     }
@@ -179,9 +167,7 @@ pub struct Recv<'a, T> {
 
 impl<'a, T> Recv<'a, T> {
     pub(super) const fn new(receiver: &'a Receiver<T>, at: &'static Location<'static>) -> Self {
-        Self {
-            inner: Receiving::new(receiver, at),
-        }
+        Self { inner: Receiving::new(receiver, at) }
     }
 }
 
@@ -196,9 +182,7 @@ impl<T> Future for Recv<'_, T> {
 
 impl<T> fmt::Debug for Recv<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recv")
-            .field("phase", &self.inner.phase)
-            .finish_non_exhaustive()
+        f.debug_struct("Recv").field("phase", &self.inner.phase).finish_non_exhaustive()
     }
 }
 
@@ -210,9 +194,7 @@ pub struct TryNext<'a, T> {
 
 impl<'a, T> TryNext<'a, T> {
     pub(super) const fn new(receiver: &'a Receiver<T>, at: &'static Location<'static>) -> Self {
-        Self {
-            inner: Receiving::new(receiver, at),
-        }
+        Self { inner: Receiving::new(receiver, at) }
     }
 }
 
@@ -221,20 +203,16 @@ impl<T> Future for TryNext<'_, T> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.inner
-            .poll("channel::try_next", cx)
-            .map(|received| match received {
-                Ok(item) => Ok(Some(item)),
-                Err(RecvError::Closed | RecvError::EndOfChannel) => Ok(None),
-                Err(RecvError::Cancelled(cancelled)) => Err(cancelled),
-            })
+        self.inner.poll("channel::try_next", cx).map(|received| match received {
+            Ok(item) => Ok(Some(item)),
+            Err(RecvError::Closed | RecvError::EndOfChannel) => Ok(None),
+            Err(RecvError::Cancelled(cancelled)) => Err(cancelled),
+        })
     }
 }
 
 impl<T> fmt::Debug for TryNext<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TryNext")
-            .field("phase", &self.inner.phase)
-            .finish_non_exhaustive()
+        f.debug_struct("TryNext").field("phase", &self.inner.phase).finish_non_exhaustive()
     }
 }

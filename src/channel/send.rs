@@ -57,12 +57,7 @@ impl<T> Unpin for Sending<'_, T> {}
 
 impl<'a, T> Sending<'a, T> {
     const fn new(sender: &'a Sender<T>, value: T, at: &'static Location<'static>) -> Self {
-        Self {
-            sender,
-            value: Some(value),
-            phase: Phase::Start(Entry::new()),
-            at,
-        }
+        Self { sender, value: Some(value), phase: Phase::Start(Entry::new()), at }
     }
 
     /// `Err` holds the value, and why it was not sent.
@@ -131,11 +126,7 @@ impl<'a, T> Sending<'a, T> {
         }
         let Self { sender, value, .. } = self;
         let attempt = sender.shared.with(|machine| {
-            let offered = if sender.is_closed() {
-                Err(SendRefusal::Closed)
-            } else {
-                machine.try_send(value)
-            };
+            let offered = if sender.is_closed() { Err(SendRefusal::Closed) } else { machine.try_send(value) };
             match offered {
                 Err(SendRefusal::Full) => Ok(machine.queue_send(sender.id, parked, value.take())),
                 decided => Err((decided, parked)),
@@ -187,14 +178,8 @@ pub struct Send<'a, T> {
 }
 
 impl<'a, T> Send<'a, T> {
-    pub(super) const fn new(
-        sender: &'a Sender<T>,
-        value: T,
-        at: &'static Location<'static>,
-    ) -> Self {
-        Self {
-            inner: Sending::new(sender, value, at),
-        }
+    pub(super) const fn new(sender: &'a Sender<T>, value: T, at: &'static Location<'static>) -> Self {
+        Self { inner: Sending::new(sender, value, at) }
     }
 }
 
@@ -203,17 +188,13 @@ impl<T> Future for Send<'_, T> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.inner
-            .poll("channel::send", cx)
-            .map_err(|(_value, error)| error)
+        self.inner.poll("channel::send", cx).map_err(|(_value, error)| error)
     }
 }
 
 impl<T> fmt::Debug for Send<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Send")
-            .field("phase", &self.inner.phase)
-            .finish_non_exhaustive()
+        f.debug_struct("Send").field("phase", &self.inner.phase).finish_non_exhaustive()
     }
 }
 
@@ -224,14 +205,8 @@ pub struct SendOrReturn<'a, T> {
 }
 
 impl<'a, T> SendOrReturn<'a, T> {
-    pub(super) const fn new(
-        sender: &'a Sender<T>,
-        value: T,
-        at: &'static Location<'static>,
-    ) -> Self {
-        Self {
-            inner: Sending::new(sender, value, at),
-        }
+    pub(super) const fn new(sender: &'a Sender<T>, value: T, at: &'static Location<'static>) -> Self {
+        Self { inner: Sending::new(sender, value, at) }
     }
 }
 
@@ -246,8 +221,6 @@ impl<T> Future for SendOrReturn<'_, T> {
 
 impl<T> fmt::Debug for SendOrReturn<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SendOrReturn")
-            .field("phase", &self.inner.phase)
-            .finish_non_exhaustive()
+        f.debug_struct("SendOrReturn").field("phase", &self.inner.phase).finish_non_exhaustive()
     }
 }

@@ -21,11 +21,7 @@ pub struct Sender<T> {
 
 impl<T> Sender<T> {
     pub(super) const fn new(shared: Shared<T>, id: HandleId) -> Self {
-        Self {
-            shared,
-            id,
-            closed: AtomicBool::new(false),
-        }
+        Self { shared, id, closed: AtomicBool::new(false) }
     }
 
     /// Sends `value`; waits while the buffer is full. A checkpoint.
@@ -107,11 +103,7 @@ impl<T> Sender<T> {
     /// When the last sender is closed, receivers get what is in the buffer and then the end of the channel.
     pub fn close(&self) {
         let close = |machine: &mut super::Machine<T>| {
-            if self.closed.swap(true, Ordering::AcqRel) {
-                Wakes::None
-            } else {
-                machine.close_sender(self.id)
-            }
+            if self.closed.swap(true, Ordering::AcqRel) { Wakes::None } else { machine.close_sender(self.id) }
         };
         self.shared.with(close).wake();
     }
@@ -129,30 +121,14 @@ impl<T> Sender<T> {
     /// One attempt to send; takes the value iff it succeeds.
     #[inline]
     pub(super) fn offer(&self, value: &mut Option<T>) -> Result<Wakes, SendRefusal> {
-        self.shared.with(|machine| {
-            if self.is_closed() {
-                Err(SendRefusal::Closed)
-            } else {
-                machine.try_send(value)
-            }
-        })
+        self.shared.with(|machine| if self.is_closed() { Err(SendRefusal::Closed) } else { machine.try_send(value) })
     }
 }
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        let id = self.shared.with(|machine| {
-            if self.is_closed() {
-                None
-            } else {
-                Some(machine.add_sender())
-            }
-        });
-        Self {
-            shared: Shared::clone(&self.shared),
-            id: id.unwrap_or(self.id),
-            closed: AtomicBool::new(id.is_none()),
-        }
+        let id = self.shared.with(|machine| if self.is_closed() { None } else { Some(machine.add_sender()) });
+        Self { shared: Shared::clone(&self.shared), id: id.unwrap_or(self.id), closed: AtomicBool::new(id.is_none()) }
     }
 }
 
@@ -166,8 +142,6 @@ impl<T> Drop for Sender<T> {
 
 impl<T> fmt::Debug for Sender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender")
-            .field("closed", &self.is_closed())
-            .finish_non_exhaustive()
+        f.debug_struct("Sender").field("closed", &self.is_closed()).finish_non_exhaustive()
     }
 }

@@ -39,11 +39,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) const fn new(at: &'static Location<'static>) -> Self {
-        Self {
-            entry: Entry::new(),
-            key: None,
-            at,
-        }
+        Self { entry: Entry::new(), key: None, at }
     }
 }
 
@@ -118,11 +114,7 @@ impl<T> Receiver<T> {
             return Poll::Ready(Some(Err(cancelled())));
         }
         let attempt = self.shared.with(|machine| {
-            let taken = if self.is_closed() {
-                Err(RecvRefusal::Closed)
-            } else {
-                machine.try_recv()
-            };
+            let taken = if self.is_closed() { Err(RecvRefusal::Closed) } else { machine.try_recv() };
             match taken {
                 Err(RecvRefusal::Empty) => Ok(machine.watch(self.id, parked)),
                 decided => Err((decided, parked)),

@@ -22,9 +22,7 @@ pub struct Cancelled {
 
 impl Cancelled {
     pub(crate) const fn new(reason: Reason) -> Self {
-        Cancelled {
-            cause: Cause(reason),
-        }
+        Cancelled { cause: Cause(reason) }
     }
 
     /// Returns why the scope was cancelled.
@@ -86,17 +84,11 @@ pub struct Reason {
 
 impl Reason {
     pub(crate) const fn new(kind: ReasonKind) -> Self {
-        Reason {
-            kind,
-            message: None,
-        }
+        Reason { kind, message: None }
     }
 
     pub(crate) fn with_message(kind: ReasonKind, message: Cow<'static, str>) -> Self {
-        Reason {
-            kind,
-            message: Some(Arc::new(message)),
-        }
+        Reason { kind, message: Some(Arc::new(message)) }
     }
 
     /// Returns what sort of reason it is.
@@ -157,16 +149,10 @@ mod tests {
     #[test]
     fn reason_shows_its_message_or_its_kind() {
         let plain = Reason::new(ReasonKind::Deadline);
-        assert_eq!(
-            (plain.kind(), plain.message()),
-            (ReasonKind::Deadline, None)
-        );
+        assert_eq!((plain.kind(), plain.message()), (ReasonKind::Deadline, None));
         assert_eq!(plain.to_string(), "the deadline passed");
         let told = Reason::with_message(ReasonKind::Explicit, "client left".into());
-        assert_eq!(
-            (told.kind(), told.message()),
-            (ReasonKind::Explicit, Some("client left"))
-        );
+        assert_eq!((told.kind(), told.message()), (ReasonKind::Explicit, Some("client left")));
         assert_eq!(told.to_string(), "client left");
     }
 
@@ -179,10 +165,7 @@ mod tests {
 
     #[test]
     fn source_of_cancelled_shows_the_reason() {
-        let e = Cancelled::new(Reason::with_message(
-            ReasonKind::Explicit,
-            "client left".into(),
-        ));
+        let e = Cancelled::new(Reason::with_message(ReasonKind::Explicit, "client left".into()));
         assert_eq!(e.to_string(), "cancelled");
         assert_eq!(e.source().unwrap().to_string(), "client left");
         assert_eq!(format!("{e:?}"), r#"Cancelled(Explicit("client left"))"#);

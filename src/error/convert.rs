@@ -26,9 +26,9 @@ impl<E: StdError + Send + Sync + 'static> From<E> for Error {
 
 /// Undoes `io::Error::from(Error)` and `io::Error::from(Cancelled)`; any other `io::Error` becomes a leaf.
 fn from_io(e: io::Error) -> Error {
-    let is_wrapper = e.get_ref().is_some_and(|inner| {
-        inner.is::<Group>() || (inner.is::<Cancelled>() && e.kind() == io::ErrorKind::Other)
-    });
+    let is_wrapper = e
+        .get_ref()
+        .is_some_and(|inner| inner.is::<Group>() || (inner.is::<Cancelled>() && e.kind() == io::ErrorKind::Other));
     if !is_wrapper {
         return Error::leaf(Box::new(e));
     }
@@ -53,10 +53,7 @@ impl From<Error> for Box<dyn StdError> {
 impl From<Error> for io::Error {
     /// An `io::Error` becomes itself again. Of others the kind is `Other`, but a group of one has the kind of its member.
     fn from(e: Error) -> Self {
-        let kind = e
-            .single()
-            .downcast_ref::<io::Error>()
-            .map_or(io::ErrorKind::Other, io::Error::kind);
+        let kind = e.single().downcast_ref::<io::Error>().map_or(io::ErrorKind::Other, io::Error::kind);
         match e.into_boxed().downcast::<io::Error>() {
             Ok(e) => *e,
             Err(e) => io::Error::new(kind, e),
@@ -194,11 +191,7 @@ mod tests {
     #[test]
     fn tree_survives_a_box() {
         assert_is_tree(Error::from_boxed(tree().into_boxed()));
-        assert_is_tree(
-            fails::<Box<dyn StdError + Send + Sync>>(tree())
-                .into_trine()
-                .unwrap_err(),
-        );
+        assert_is_tree(fails::<Box<dyn StdError + Send + Sync>>(tree()).into_trine().unwrap_err());
         assert_is_tree(fails::<Error>(tree()).into_trine().unwrap_err());
     }
 
@@ -227,10 +220,7 @@ mod tests {
 
     #[test]
     fn cancelled_makes_an_io_error_of_kind_other() {
-        for e in [
-            io::Error::from(cancelled()),
-            io::Error::from(Error::new(cancelled())),
-        ] {
+        for e in [io::Error::from(cancelled()), io::Error::from(Error::new(cancelled()))] {
             assert_eq!(e.kind(), io::ErrorKind::Other);
             assert!(crate::error::is_cancelled(&e));
             assert!(matches!(Error::new(e).0, Repr::Cancelled(_)));
@@ -241,29 +231,15 @@ mod tests {
     fn io_error_of_another_kind_keeps_it() {
         let e = Error::new(io::Error::new(io::ErrorKind::TimedOut, cancelled()));
         assert!(e.is_cancelled());
-        assert_eq!(
-            e.find::<io::Error>().unwrap().kind(),
-            io::ErrorKind::TimedOut
-        );
+        assert_eq!(e.find::<io::Error>().unwrap().kind(), io::ErrorKind::TimedOut);
         assert!(e.find::<Cancelled>().is_some());
     }
 
     #[test]
     fn into_trine_takes_strings_and_boxes() {
-        assert_eq!(
-            fails::<String>("no").into_trine().unwrap_err().to_string(),
-            "no"
-        );
-        assert_eq!(
-            fails::<&'static str>("no")
-                .into_trine()
-                .unwrap_err()
-                .to_string(),
-            "no"
-        );
-        let boxed = fails::<Box<dyn StdError + Send + Sync>>(Boom(1))
-            .into_trine()
-            .unwrap_err();
+        assert_eq!(fails::<String>("no").into_trine().unwrap_err().to_string(), "no");
+        assert_eq!(fails::<&'static str>("no").into_trine().unwrap_err().to_string(), "no");
+        let boxed = fails::<Box<dyn StdError + Send + Sync>>(Boom(1)).into_trine().unwrap_err();
         assert_eq!(boxed.downcast::<Boom>().unwrap(), Boom(1));
         let wrapped = fails::<Box<dyn StdError + Send + Sync>>(Caused::by(cancelled()));
         assert!(wrapped.into_trine().unwrap_err().is_cancelled());
@@ -284,10 +260,7 @@ mod tests {
 
         #[test]
         fn leaf_survives_anyhow() {
-            for e in [
-                ::anyhow::Error::new(Boom(1)),
-                ::anyhow::Error::from(Error::new(Boom(1))),
-            ] {
+            for e in [::anyhow::Error::new(Boom(1)), ::anyhow::Error::from(Error::new(Boom(1)))] {
                 let e = fails::<::anyhow::Error>(e).into_trine().unwrap_err();
                 assert_eq!(e.downcast::<Boom>().unwrap(), Boom(1));
             }
@@ -303,18 +276,12 @@ mod tests {
 
         #[test]
         fn cancelled_is_seen_through_context() {
-            let e = fails::<Cancelled>(cancelled())
-                .context("reading")
-                .context("serving");
+            let e = fails::<Cancelled>(cancelled()).context("reading").context("serving");
             let e = e.into_trine().unwrap_err();
             assert!(e.is_cancelled());
             assert!(e.find::<Cancelled>().is_some());
             let e = fails::<Error>(Error::group([Error::new(cancelled())]).unwrap());
-            let e = e
-                .map_err(::anyhow::Error::from)
-                .context("serving")
-                .into_trine()
-                .unwrap_err();
+            let e = e.map_err(::anyhow::Error::from).context("serving").into_trine().unwrap_err();
             assert!(e.is_cancelled());
         }
     }

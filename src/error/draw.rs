@@ -32,20 +32,12 @@ pub(super) enum Detail {
 impl Detail {
     /// What the `Display` of an error means by `f`.
     pub(super) fn display(f: &Formatter<'_>) -> Self {
-        if f.alternate() {
-            Detail::Line
-        } else {
-            Detail::Text
-        }
+        if f.alternate() { Detail::Line } else { Detail::Text }
     }
 
     /// What the `Debug` of an error means by `f`.
     pub(super) fn debug(f: &Formatter<'_>) -> Self {
-        if f.alternate() {
-            Detail::Fields
-        } else {
-            Detail::Lines
-        }
+        if f.alternate() { Detail::Fields } else { Detail::Lines }
     }
 }
 
@@ -56,11 +48,7 @@ pub(super) fn tree(e: &Error, detail: Detail, f: &mut Formatter<'_>) -> fmt::Res
 
 /// Draws the group of `errors`, without recursion; of one, the member.
 pub(super) fn members(errors: &[Error], detail: Detail, f: &mut Formatter<'_>) -> fmt::Result {
-    let mut out = Indented {
-        out: f,
-        indent: 0,
-        at_start: false,
-    };
+    let mut out = Indented { out: f, indent: 0, at_start: false };
     // The groups that are being drawn, each with the members that are left.
     let mut open: Vec<slice::Iter<'_, Error>> = Vec::new();
     let mut next = errors;
@@ -137,10 +125,7 @@ mod tests {
     }
 
     fn tree() -> Error {
-        group([
-            Error::new(Caused::by(Boom(1))),
-            group([Error::new(Boom(2)), group([Error::new(cancelled())])]),
-        ])
+        group([Error::new(Caused::by(Boom(1))), group([Error::new(Boom(2)), group([Error::new(cancelled())])])])
     }
 
     #[test]
@@ -152,17 +137,13 @@ mod tests {
     #[test]
     fn group_of_one_shows_its_member() {
         assert_eq!(group([group([Error::new(Boom(1))])]).to_string(), "boom 1");
-        assert_eq!(
-            group([Error::new(Boom(1))]).into_boxed().to_string(),
-            "boom 1"
-        );
+        assert_eq!(group([Error::new(Boom(1))]).into_boxed().to_string(), "boom 1");
         assert_eq!(format!("{:?}", group([Error::new(Boom(1))])), "boom 1");
     }
 
     #[test]
     fn display_draws_the_tree() {
-        let expected =
-            "2 errors:\n  - request failed\n  - 2 errors:\n    - boom 2\n    - cancelled";
+        let expected = "2 errors:\n  - request failed\n  - 2 errors:\n    - boom 2\n    - cancelled";
         assert_eq!(tree().to_string(), expected);
         assert_eq!(tree().into_boxed().to_string(), expected);
     }
@@ -172,10 +153,7 @@ mod tests {
         let expected = "2 errors:\n  - request failed: boom 1\n  - 2 errors:\n    - boom 2\n    \
                         - cancelled: the deadline passed";
         assert_eq!(format!("{:#}", tree()), expected);
-        assert_eq!(
-            format!("{:#}", Error::new(Caused::by(Boom(1)))),
-            "request failed: boom 1"
-        );
+        assert_eq!(format!("{:#}", Error::new(Caused::by(Boom(1)))), "request failed: boom 1");
     }
 
     #[test]
@@ -183,20 +161,14 @@ mod tests {
         let expected = "2 errors:\n  - request failed\n    caused by: boom 1\n  - 2 errors:\n    - boom 2\n    \
                         - cancelled\n      caused by: the deadline passed";
         assert_eq!(format!("{:?}", tree()), expected);
-        assert_eq!(
-            format!("{:?}", Error::new(Caused::by(Boom(1)))),
-            "request failed\ncaused by: boom 1"
-        );
+        assert_eq!(format!("{:?}", Error::new(Caused::by(Boom(1)))), "request failed\ncaused by: boom 1");
     }
 
     #[test]
     fn alternate_debug_shows_fields() {
         assert_eq!(format!("{:#?}", Error::new(Boom(1))), "Boom(\n    1,\n)");
         let two = group([Error::new(Boom(1)), Error::msg("two")]);
-        assert_eq!(
-            format!("{two:#?}"),
-            "2 errors:\n  - Boom(\n        1,\n    )\n  - \"two\""
-        );
+        assert_eq!(format!("{two:#?}"), "2 errors:\n  - Boom(\n        1,\n    )\n  - \"two\"");
     }
 
     #[test]
@@ -209,9 +181,6 @@ mod tests {
     fn tree_below_a_wrapper_is_drawn() {
         let inner = group([Error::new(Boom(1)), Error::new(Boom(2))]);
         let wrapped = format!("{:?}", Error::new(App::Source(inner)));
-        assert_eq!(
-            wrapped,
-            "the nursery failed\ncaused by: 2 errors:\n  - boom 1\n  - boom 2"
-        );
+        assert_eq!(wrapped, "the nursery failed\ncaused by: 2 errors:\n  - boom 1\n  - boom 2");
     }
 }

@@ -22,11 +22,7 @@ impl Group {
     pub(super) fn new(errors: Vec<Error>) -> Option<Self> {
         let is_cancelled = errors.iter().all(Error::is_cancelled);
         let has_cancelled = errors.iter().any(Error::has_cancelled);
-        (!errors.is_empty()).then_some(Group {
-            errors,
-            is_cancelled,
-            has_cancelled,
-        })
+        (!errors.is_empty()).then_some(Group { errors, is_cancelled, has_cancelled })
     }
 
     pub(super) fn into_errors(mut self) -> Vec<Error> {
@@ -100,9 +96,7 @@ pub(super) struct Leaves<'a> {
 
 impl<'a> Leaves<'a> {
     pub(super) fn new(errors: &'a [Error]) -> Self {
-        Leaves {
-            open: vec![errors.iter()],
-        }
+        Leaves { open: vec![errors.iter()] }
     }
 }
 
@@ -141,23 +135,10 @@ mod tests {
 
     #[test]
     fn group_of_several_has_a_source_iff_it_is_a_cancellation() {
-        assert!(
-            boxed([Error::new(Caused::by(Boom(1))), Error::new(Boom(2))])
-                .source()
-                .is_none()
-        );
-        assert!(
-            boxed([Error::new(cancelled()), Error::new(Boom(2))])
-                .source()
-                .is_none()
-        );
+        assert!(boxed([Error::new(Caused::by(Boom(1))), Error::new(Boom(2))]).source().is_none());
+        assert!(boxed([Error::new(cancelled()), Error::new(Boom(2))]).source().is_none());
         let wrapped = Error::new(Caused::by(cancelled()));
-        assert!(
-            boxed([wrapped, Error::new(cancelled())])
-                .source()
-                .unwrap()
-                .is::<Cancelled>()
-        );
+        assert!(boxed([wrapped, Error::new(cancelled())]).source().unwrap().is::<Cancelled>());
         let shown = boxed([Error::new(cancelled()), Error::new(cancelled())]);
         assert_eq!(shown.source().unwrap().to_string(), "the deadline passed");
     }

@@ -135,19 +135,14 @@ mod tests {
 
     #[test]
     fn too_slow_is_an_ordinary_error() {
-        assert!(!is_cancelled(&TooSlow::new(Reason::new(
-            ReasonKind::Deadline
-        ))));
+        assert!(!is_cancelled(&TooSlow::new(Reason::new(ReasonKind::Deadline))));
     }
 
     #[test]
     fn too_slow_says_why() {
         let late = TooSlow::new(Reason::new(ReasonKind::Deadline));
         assert_eq!(late.to_string(), "the work took too long");
-        let stopped = TooSlow::new(Reason::with_message(
-            ReasonKind::Explicit,
-            "client left".into(),
-        ));
+        let stopped = TooSlow::new(Reason::with_message(ReasonKind::Explicit, "client left".into()));
         assert_eq!(stopped.to_string(), "the work was stopped: client left");
         assert_eq!(stopped.reason().message(), Some("client left"));
     }

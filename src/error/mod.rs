@@ -94,20 +94,12 @@ mod tests {
     fn cancelled_is_seen_behind_wrappers_that_skip_it() {
         assert!(is_cancelled(&io::Error::other(cancelled())));
         assert!(is_cancelled(&Transparent(Box::new(cancelled()))));
-        assert!(is_cancelled(&io::Error::other(Transparent(Box::new(
-            io::Error::other(cancelled())
-        )))));
+        assert!(is_cancelled(&io::Error::other(Transparent(Box::new(io::Error::other(cancelled()))))));
     }
 
     #[test]
     fn wrapped_tree_is_a_cancellation_iff_all_of_it_is() {
-        let all = || {
-            Error::group([
-                Error::new(cancelled()),
-                Error::new(io::Error::other(cancelled())),
-            ])
-            .unwrap()
-        };
+        let all = || Error::group([Error::new(cancelled()), Error::new(io::Error::other(cancelled()))]).unwrap();
         let some = || Error::group([Error::new(cancelled()), Error::new(Boom(1))]).unwrap();
         type Wrap = fn(Error) -> Box<dyn StdError + Send + Sync>;
         let wraps: [Wrap; 6] = [

@@ -66,9 +66,7 @@ pub trait TaskError: From<Cancelled> {
         if !first.is_cancelled() {
             return first;
         }
-        rest.into_iter()
-            .find(|e| !e.is_cancelled())
-            .unwrap_or(first)
+        rest.into_iter().find(|e| !e.is_cancelled()).unwrap_or(first)
     }
 
     /// Returns what is left for a scope to pass on when it catches its own cancellation.
@@ -129,9 +127,7 @@ impl TaskError for anyhow::Error {
     /// Strips a tree that is inside, unless it has been given a context.
     fn without_cancelled(self) -> Option<Self> {
         match self.downcast::<Group>() {
-            Ok(group) => Error::from_boxed(Box::new(group))
-                .without_cancelled()
-                .map(anyhow::Error::from),
+            Ok(group) => Error::from_boxed(Box::new(group)).without_cancelled().map(anyhow::Error::from),
             Err(e) => (!TaskError::is_cancelled(&e)).then_some(e),
         }
     }
@@ -147,12 +143,7 @@ mod tests {
     }
 
     fn mixed() -> Error {
-        Error::group([
-            Error::new(cancelled()),
-            Error::new(Boom(1)),
-            Error::new(Boom(2)),
-        ])
-        .unwrap()
+        Error::group([Error::new(cancelled()), Error::new(Boom(1)), Error::new(Boom(2))]).unwrap()
     }
 
     fn assert_all_or_nothing<E: TaskError + From<Error>>() {
@@ -176,18 +167,9 @@ mod tests {
     #[test]
     fn default_merge_returns_the_first_real_error() {
         let real = |n| io::Error::other(Boom(n));
-        assert_eq!(
-            io::Error::merge(real(1), vec![stop(), real(2)]).to_string(),
-            "boom 1"
-        );
-        assert_eq!(
-            io::Error::merge(stop(), vec![stop(), real(1), real(2)]).to_string(),
-            "boom 1"
-        );
-        assert!(TaskError::is_cancelled(&io::Error::merge(
-            stop(),
-            vec![stop()]
-        )));
+        assert_eq!(io::Error::merge(real(1), vec![stop(), real(2)]).to_string(), "boom 1");
+        assert_eq!(io::Error::merge(stop(), vec![stop(), real(1), real(2)]).to_string(), "boom 1");
+        assert!(TaskError::is_cancelled(&io::Error::merge(stop(), vec![stop()])));
     }
 
     #[test]
@@ -203,10 +185,7 @@ mod tests {
     #[test]
     fn tree_in_another_error_is_stripped() {
         let left = TaskError::without_cancelled(io::Error::from(mixed())).unwrap();
-        assert_eq!(
-            Error::new(left).to_string(),
-            "2 errors:\n  - boom 1\n  - boom 2"
-        );
+        assert_eq!(Error::new(left).to_string(), "2 errors:\n  - boom 1\n  - boom 2");
         #[cfg(feature = "anyhow")]
         {
             let left = TaskError::without_cancelled(anyhow::Error::from(mixed())).unwrap();

@@ -97,10 +97,7 @@ impl Error {
     /// assert_eq!(e.to_string(), "no such user");
     /// ```
     pub fn msg(m: impl Display + Debug + Send + Sync + 'static) -> Self {
-        Error(Repr::Leaf(Box::new(Leaf {
-            cancelled: false,
-            error: Box::new(Message(m)),
-        })))
+        Error(Repr::Leaf(Box::new(Leaf { cancelled: false, error: Box::new(Message(m)) })))
     }
 
     /// Makes an error from a boxed one. A box from [`into_boxed`](Error::into_boxed) becomes the tree that it was.
@@ -281,13 +278,7 @@ impl Error {
     /// assert_eq!(rest.unwrap().to_string(), "two");
     /// ```
     pub fn split(self, mut matches: impl FnMut(&Error) -> bool) -> (Option<Error>, Option<Error>) {
-        self.sort(|e| {
-            if e.is_group() {
-                Side::Both
-            } else {
-                Side::of(matches(e))
-            }
-        })
+        self.sort(|e| if e.is_group() { Side::Both } else { Side::of(matches(e)) })
     }
 
     /// Strips all cancellations from the tree, and returns what is left.
@@ -304,9 +295,7 @@ impl Error {
         let mut e = self;
         loop {
             match e.0 {
-                Repr::Group(group) if group.errors().len() == 1 => {
-                    e = group.into_errors().remove(0)
-                }
+                Repr::Group(group) if group.errors().len() == 1 => e = group.into_errors().remove(0),
                 _ => return e,
             }
         }
@@ -314,10 +303,7 @@ impl Error {
 
     /// Makes a leaf and applies the cancellation rule to it. `error` is neither a [`Group`] nor a [`Cancelled`].
     pub(super) fn leaf(error: Box<dyn StdError + Send + Sync>) -> Self {
-        Error(Repr::Leaf(Box::new(Leaf {
-            cancelled: super::is_cancelled(&*error),
-            error,
-        })))
+        Error(Repr::Leaf(Box::new(Leaf { cancelled: super::is_cancelled(&*error), error })))
     }
 
     /// Returns what is inside of groups of one.
@@ -343,11 +329,7 @@ impl Error {
         loop {
             let mut sorted = match (side(&e), e) {
                 (Side::Both, Error(Repr::Group(group))) => {
-                    open.push(Sorting {
-                        rest: group.into_errors().into_iter(),
-                        left: Vec::new(),
-                        right: Vec::new(),
-                    });
+                    open.push(Sorting { rest: group.into_errors().into_iter(), left: Vec::new(), right: Vec::new() });
                     (None, None)
                 }
                 (Side::Left, e) => (Some(e), None),
@@ -363,9 +345,7 @@ impl Error {
                 if let Some(next) = group.rest.next() {
                     break next;
                 }
-                sorted = open.pop().map_or((None, None), |done| {
-                    (Error::group(done.left), Error::group(done.right))
-                });
+                sorted = open.pop().map_or((None, None), |done| (Error::group(done.left), Error::group(done.right)));
             };
         }
     }
@@ -457,10 +437,7 @@ mod tests {
     /// The shape of the tree, as text.
     fn shape(e: &Error) -> String {
         if e.is_group() {
-            format!(
-                "[{}]",
-                e.errors().iter().map(shape).collect::<Vec<_>>().join(" ")
-            )
+            format!("[{}]", e.errors().iter().map(shape).collect::<Vec<_>>().join(" "))
         } else {
             e.find::<Boom>().map_or("c".into(), |b| b.0.to_string())
         }
@@ -486,10 +463,7 @@ mod tests {
     #[test]
     fn cancelled_needs_no_box() {
         assert!(matches!(stop().0, Repr::Cancelled(_)));
-        assert!(matches!(
-            Error::from_boxed(Box::new(cancelled())).0,
-            Repr::Cancelled(_)
-        ));
+        assert!(matches!(Error::from_boxed(Box::new(cancelled())).0, Repr::Cancelled(_)));
     }
 
     #[test]
@@ -538,11 +512,7 @@ mod tests {
 
     #[test]
     fn leaves_come_from_left_to_right() {
-        let tree = group([
-            group([boom(1), group([boom(2)])]),
-            boom(3),
-            group([boom(4)]),
-        ]);
+        let tree = group([group([boom(1), group([boom(2)])]), boom(3), group([boom(4)])]);
         let found: Vec<_> = tree.leaves().map(|e| e.find::<Boom>().unwrap().0).collect();
         assert_eq!(found, [1, 2, 3, 4]);
         assert_eq!(boom(1).leaves().count(), 1);
@@ -558,10 +528,7 @@ mod tests {
 
     #[test]
     fn find_looks_into_io_errors_and_wrapped_trees() {
-        assert_eq!(
-            Error::new(io::Error::other(Boom(1))).find::<Boom>(),
-            Some(&Boom(1))
-        );
+        assert_eq!(Error::new(io::Error::other(Boom(1))).find::<Boom>(), Some(&Boom(1)));
         let wrapped = Error::new(App::Source(group([stop(), boom(2)])));
         assert_eq!(wrapped.find::<Boom>(), Some(&Boom(2)));
     }
@@ -569,31 +536,20 @@ mod tests {
     #[test]
     fn downcast_takes_a_leaf_out_of_groups_of_one() {
         assert_eq!(boom(1).downcast::<Boom>().unwrap(), Boom(1));
-        assert_eq!(
-            group([group([boom(2)])]).downcast::<Boom>().unwrap(),
-            Boom(2)
-        );
+        assert_eq!(group([group([boom(2)])]).downcast::<Boom>().unwrap(), Boom(2));
         assert!(group([stop()]).downcast::<Cancelled>().is_ok());
     }
 
     #[test]
     fn failed_downcast_gives_the_error_back() {
-        assert_shape(
-            group([group([boom(1)])]).downcast::<io::Error>().err(),
-            "[[1]]",
-        );
+        assert_shape(group([group([boom(1)])]).downcast::<io::Error>().err(), "[[1]]");
         assert_shape(group([boom(1), boom(1)]).downcast::<Boom>().err(), "[1 1]");
         assert_shape(stop().downcast::<Boom>().err(), "c");
     }
 
     #[test]
     fn split_keeps_the_nesting() {
-        let tree = group([
-            boom(1),
-            group([boom(2), group([boom(3)])]),
-            group([boom(5), boom(6)]),
-            boom(4),
-        ]);
+        let tree = group([boom(1), group([boom(2), group([boom(3)])]), group([boom(5), boom(6)]), boom(4)]);
         let (even, odd) = tree.split(|e| e.find::<Boom>().unwrap().0 % 2 == 0);
         assert_shape(even, "[[2] [6] 4]");
         assert_shape(odd, "[1 [[3]] [5]]");
@@ -618,13 +574,7 @@ mod tests {
 
     #[test]
     fn without_cancelled_strips_every_cancelled_leaf() {
-        let tree = group([
-            stop(),
-            group([stop(), boom(1)]),
-            group([stop()]),
-            boom(2),
-            group([boom(3), boom(4)]),
-        ]);
+        let tree = group([stop(), group([stop(), boom(1)]), group([stop()]), boom(2), group([boom(3), boom(4)])]);
         assert_shape(tree.without_cancelled(), "[[1] 2 [3 4]]");
         assert_shape(group([stop(), group([stop()])]).without_cancelled(), "none");
         assert_shape(stop().without_cancelled(), "none");
@@ -634,10 +584,7 @@ mod tests {
     #[test]
     fn into_single_unwraps_groups_of_one() {
         assert_shape(Some(group([group([boom(1)])]).into_single()), "1");
-        assert_shape(
-            Some(group([group([boom(1), group([boom(2)])])]).into_single()),
-            "[1 [2]]",
-        );
+        assert_shape(Some(group([group([boom(1), group([boom(2)])])]).into_single()), "[1 [2]]");
     }
 
     #[test]
@@ -671,11 +618,6 @@ mod tests {
             assert_eq!(format!("{left:?}"), "boom 1");
             assert_eq!(left.downcast::<Boom>().unwrap(), Boom(1));
         };
-        std::thread::Builder::new()
-            .stack_size(128 * 1024)
-            .spawn(run)
-            .unwrap()
-            .join()
-            .unwrap();
+        std::thread::Builder::new().stack_size(128 * 1024).spawn(run).unwrap().join().unwrap();
     }
 }

@@ -52,13 +52,7 @@ macro_rules! known {
     };
 }
 
-known!(
-    SocketAddrV4,
-    SocketAddrV6,
-    (IpAddr, u16),
-    (Ipv4Addr, u16),
-    (Ipv6Addr, u16)
-);
+known!(SocketAddrV4, SocketAddrV6, (IpAddr, u16), (Ipv4Addr, u16), (Ipv6Addr, u16));
 
 impl ToSocketAddrs for [SocketAddr] {
     fn addresses(&self) -> io::Result<Addresses> {
@@ -87,12 +81,7 @@ impl ToSocketAddrs for str {
         if let Ok(address) = self.parse::<SocketAddr>() {
             return address.addresses();
         }
-        let invalid = || {
-            io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("not a host and a port: {self:?}"),
-            )
-        };
+        let invalid = || io::Error::new(io::ErrorKind::InvalidInput, format!("not a host and a port: {self:?}"));
         let (host, port) = self.rsplit_once(':').ok_or_else(invalid)?;
         let port = port.parse().map_err(|_| invalid())?;
         if host.is_empty() || host.contains(':') {
@@ -136,18 +125,8 @@ struct LookupState {
 }
 
 impl Resolve {
-    pub(crate) fn new(
-        addresses: io::Result<Addresses>,
-        op: &'static str,
-        at: &'static Location<'static>,
-    ) -> Self {
-        Self {
-            addresses: Some(addresses),
-            op,
-            at,
-            entry: Some(Entry::new()),
-            lookup: None,
-        }
+    pub(crate) fn new(addresses: io::Result<Addresses>, op: &'static str, at: &'static Location<'static>) -> Self {
+        Self { addresses: Some(addresses), op, at, entry: Some(Entry::new()), lookup: None }
     }
 
     fn start(&mut self, host: String, port: u16) -> io::Result<()> {
@@ -220,10 +199,7 @@ impl Lookup {
 fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let found: Vec<_> = net::ToSocketAddrs::to_socket_addrs(&(host, port))?.collect();
     if found.is_empty() {
-        return Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            format!("no address of {host:?}"),
-        ));
+        return Err(io::Error::new(io::ErrorKind::NotFound, format!("no address of {host:?}")));
     }
     Ok(found)
 }
@@ -239,10 +215,7 @@ impl Future for Resolve {
         }
         match self.addresses.take().transpose()? {
             Some(Addresses::Known(known)) if known.is_empty() => {
-                return Poll::Ready(Err(io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "no address given",
-                )));
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidInput, "no address given")));
             }
             Some(Addresses::Known(known)) => return Poll::Ready(Ok(known)),
             Some(Addresses::Name(host, port)) => self.start(host, port)?,
@@ -279,10 +252,7 @@ mod tests {
         assert_eq!("127.0.0.1:80".addresses().unwrap(), known("127.0.0.1:80"));
         assert_eq!("[::1]:80".addresses().unwrap(), known("[::1]:80"));
         assert_eq!(("::1", 80).addresses().unwrap(), known("[::1]:80"));
-        assert_eq!(
-            (Ipv4Addr::LOCALHOST, 80).addresses().unwrap(),
-            known("127.0.0.1:80")
-        );
+        assert_eq!((Ipv4Addr::LOCALHOST, 80).addresses().unwrap(), known("127.0.0.1:80"));
     }
 
     #[test]
@@ -294,15 +264,7 @@ mod tests {
 
     #[test]
     fn a_string_without_host_or_port_is_refused() {
-        for text in [
-            "localhost",
-            "localhost:",
-            ":80",
-            "localhost:http",
-            "::1",
-            "a:b:80",
-            "a:65536",
-        ] {
+        for text in ["localhost", "localhost:", ":80", "localhost:http", "::1", "a:b:80", "a:65536"] {
             let error = text.addresses().unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{text}");
         }

@@ -140,9 +140,7 @@ impl Trouble {
     #[cfg(unix)]
     fn of_code(code: Option<i32>) -> Self {
         match code {
-            Some(libc::EPROTO | libc::ENOPROTOOPT | libc::EHOSTDOWN | libc::EOPNOTSUPP) => {
-                Self::Connection
-            }
+            Some(libc::EPROTO | libc::ENOPROTOOPT | libc::EHOSTDOWN | libc::EOPNOTSUPP) => Self::Connection,
             Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Self::Shortage,
             _ => Self::Listener,
         }

@@ -182,12 +182,7 @@ impl Deref for Current<'_> {
 impl<S: AsSource> Source<S> {
     /// Takes a descriptor that is non-blocking already. Registers nothing yet.
     pub(crate) fn new(io: S) -> Self {
-        Self {
-            home: OnceLock::new(),
-            lanes: [Lane::new(), Lane::new()],
-            settling: Mutex::new(()),
-            io,
-        }
+        Self { home: OnceLock::new(), lanes: [Lane::new(), Lane::new()], settling: Mutex::new(()), io }
     }
 
     /// Returns the descriptor.
@@ -303,10 +298,9 @@ impl<S: AsSource> Source<S> {
             None => match handle.register(self.io.as_source()) {
                 Ok(readiness) => Arc::new(Registered { readiness, handle }),
                 // Two handles of one loop: the other lane's registration serves this one too.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => others()
-                    .find(|other| !other.readiness.is_dead())
-                    .cloned()
-                    .ok_or(error)?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    others().find(|other| !other.readiness.is_dead()).cloned().ok_or(error)?
+                }
                 Err(error) => return Err(error),
             },
         };

@@ -45,10 +45,7 @@ pub(crate) struct Stream<S> {
 
 impl<S: Socket> Stream<S> {
     pub(crate) fn new(source: Source<S>) -> Self {
-        Self {
-            source,
-            polled: [const { Mutex::new(None) }; 2],
-        }
+        Self { source, polled: [const { Mutex::new(None) }; 2] }
     }
 
     pub(crate) fn io(&self) -> &S {
@@ -57,42 +54,25 @@ impl<S: Socket> Stream<S> {
 
     #[track_caller]
     pub(crate) fn read<'a>(&'a self, buf: &'a mut [u8]) -> Read<'a, S> {
-        Read {
-            op: self.op(Direction::Read, S::NAMES.read),
-            buf,
-        }
+        Read { op: self.op(Direction::Read, S::NAMES.read), buf }
     }
 
     #[track_caller]
     pub(crate) fn write<'a>(&'a self, buf: &'a [u8]) -> Write<'a, S> {
-        Write {
-            op: self.op(Direction::Write, S::NAMES.write),
-            buf,
-        }
+        Write { op: self.op(Direction::Write, S::NAMES.write), buf }
     }
 
     #[track_caller]
     pub(crate) fn write_all<'a>(&'a self, buf: &'a [u8]) -> WriteAll<'a, S> {
-        WriteAll {
-            op: self.op(Direction::Write, S::NAMES.write_all),
-            rest: buf,
-        }
+        WriteAll { op: self.op(Direction::Write, S::NAMES.write_all), rest: buf }
     }
 
     #[track_caller]
     pub(crate) fn shutdown(&self, how: Shutdown) -> ShutDown<'_, S> {
-        ShutDown {
-            io: self.io(),
-            wait: Wait::new(Direction::Write, S::NAMES.shutdown, Location::caller()),
-            how,
-        }
+        ShutDown { io: self.io(), wait: Wait::new(Direction::Write, S::NAMES.shutdown, Location::caller()), how }
     }
 
-    pub(crate) fn poll_read(
-        &self,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         self.poll_lane(Direction::Read, S::NAMES.read, cx, |io| read(io, buf))
     }
 
@@ -120,9 +100,8 @@ impl<S: Socket> Stream<S> {
         if !self.source.claim(direction) {
             return Poll::Ready(Err(busy()));
         }
-        let mut wait = self
-            .swap_polled(direction, None)
-            .unwrap_or_else(|| Wait::new(direction, name, Location::caller()));
+        let mut wait =
+            self.swap_polled(direction, None).unwrap_or_else(|| Wait::new(direction, name, Location::caller()));
         let result = wait.poll(cx, &self.source, attempt);
         if result.is_pending() {
             drop(self.swap_polled(direction, Some(wait)));
@@ -133,10 +112,7 @@ impl<S: Socket> Stream<S> {
 
     fn swap_polled(&self, direction: Direction, wait: Option<Wait>) -> Option<Wait> {
         let slot = &self.polled[direction as usize];
-        std::mem::replace(
-            &mut *slot.lock().unwrap_or_else(PoisonError::into_inner),
-            wait,
-        )
+        std::mem::replace(&mut *slot.lock().unwrap_or_else(PoisonError::into_inner), wait)
     }
 }
 
@@ -147,19 +123,13 @@ const SHORT_IS_DRAINED: bool = cfg!(unix);
 fn read<S: Socket>(io: &S, buf: &mut [u8]) -> io::Result<Done<usize>> {
     let value = io.recv(buf)?;
     let short = 0 < value && value < buf.len();
-    Ok(Done {
-        value,
-        drained: SHORT_IS_DRAINED && short,
-    })
+    Ok(Done { value, drained: SHORT_IS_DRAINED && short })
 }
 
 fn write<S: Socket>(io: &S, buf: &[u8]) -> io::Result<Done<usize>> {
     let value = io.send(buf)?;
     let short = 0 < value && value < buf.len();
-    Ok(Done {
-        value,
-        drained: SHORT_IS_DRAINED && short,
-    })
+    Ok(Done { value, drained: SHORT_IS_DRAINED && short })
 }
 
 /// Sends all of `rest`, which shrinks by what was sent.
@@ -174,10 +144,7 @@ fn write_all<S: Socket>(io: &S, rest: &mut &[u8]) -> io::Result<Done<()>> {
             return Err(io::ErrorKind::WouldBlock.into());
         }
     }
-    Ok(Done {
-        value: (),
-        drained: false,
-    })
+    Ok(Done { value: (), drained: false })
 }
 
 /// The future of `read`.

@@ -64,10 +64,7 @@ impl TcpStream {
     #[track_caller]
     pub fn connect(address: impl ToSocketAddrs) -> Connect {
         let at = Location::caller();
-        Connect {
-            state: Connecting::Resolve(Resolve::new(address.addresses(), CONNECT, at)),
-            at,
-        }
+        Connect { state: Connecting::Resolve(Resolve::new(address.addresses(), CONNECT, at)), at }
     }
 
     /// Returns the address of the other side.
@@ -157,21 +154,13 @@ impl TcpStream {
 }
 
 impl futures_io::AsyncRead for &TcpStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         self.0.poll_read(cx, buf)
     }
 }
 
 impl futures_io::AsyncWrite for &TcpStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.0.poll_write(cx, buf)
     }
 
@@ -187,21 +176,13 @@ impl futures_io::AsyncWrite for &TcpStream {
 }
 
 impl futures_io::AsyncRead for TcpStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         self.0.poll_read(cx, buf)
     }
 }
 
 impl futures_io::AsyncWrite for TcpStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.0.poll_write(cx, buf)
     }
 
@@ -246,11 +227,7 @@ enum Connecting {
 
 impl Connect {
     /// Starts with the next address where that is possible; `error` is what the last one said.
-    fn next(
-        &self,
-        mut rest: vec::IntoIter<SocketAddr>,
-        mut error: io::Error,
-    ) -> io::Result<Connecting> {
+    fn next(&self, mut rest: vec::IntoIter<SocketAddr>, mut error: io::Error) -> io::Result<Connecting> {
         for address in rest.by_ref() {
             match start_connect(address) {
                 Ok(source) => {
@@ -277,8 +254,7 @@ impl Future for Connect {
                 },
                 Connecting::Try { source, wait, .. } => {
                     let result = ready!(wait.poll(cx, source, finish_connect));
-                    let Connecting::Try { source, rest, .. } =
-                        std::mem::replace(&mut self.state, Connecting::Done)
+                    let Connecting::Try { source, rest, .. } = std::mem::replace(&mut self.state, Connecting::Done)
                     else {
                         unreachable!("matched above");
                     };
@@ -303,11 +279,7 @@ impl Future for Connect {
 
 /// Makes a non-blocking socket for the family of `address`.
 fn socket(address: SocketAddr) -> io::Result<RawSocket> {
-    let socket = RawSocket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
@@ -337,13 +309,8 @@ fn finish_connect(socket: &net::TcpStream) -> io::Result<Done<()>> {
         return Err(error);
     }
     match socket.peer_addr() {
-        Ok(_) => Ok(Done {
-            value: (),
-            drained: false,
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-            Err(io::ErrorKind::WouldBlock.into())
-        }
+        Ok(_) => Ok(Done { value: (), drained: false }),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Err(io::ErrorKind::WouldBlock.into()),
         Err(error) => Err(error),
     }
 }
@@ -472,10 +439,7 @@ impl Future for Accept<'_> {
         self.0.poll(cx, |listener| {
             let (stream, peer) = listener.accept()?;
             stream.set_nonblocking(true)?;
-            Ok(Done {
-                value: (TcpStream(Stream::new(Source::new(stream))), peer),
-                drained: false,
-            })
+            Ok(Done { value: (TcpStream(Stream::new(Source::new(stream))), peer), drained: false })
         })
     }
 }

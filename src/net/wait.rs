@@ -27,30 +27,13 @@ pub(crate) struct Wait {
 }
 
 impl Wait {
-    pub(crate) fn new(
-        direction: Direction,
-        op: &'static str,
-        at: &'static Location<'static>,
-    ) -> Self {
-        Self {
-            direction,
-            op,
-            at,
-            entry: Some(Entry::new()),
-            parked: None,
-        }
+    pub(crate) fn new(direction: Direction, op: &'static str, at: &'static Location<'static>) -> Self {
+        Self { direction, op, at, entry: Some(Entry::new()), parked: None }
     }
 
     /// As [`new`](Self::new), for the second half of an operation whose first half was the checkpoint.
-    pub(crate) fn entered(
-        direction: Direction,
-        op: &'static str,
-        at: &'static Location<'static>,
-    ) -> Self {
-        Self {
-            entry: None,
-            ..Self::new(direction, op, at)
-        }
+    pub(crate) fn entered(direction: Direction, op: &'static str, at: &'static Location<'static>) -> Self {
+        Self { entry: None, ..Self::new(direction, op, at) }
     }
 
     /// Performs the entry check, once.
@@ -90,10 +73,7 @@ impl Wait {
             Some((parked, _)) if parked.is_current(cx) => false,
             _ => {
                 let parked = Parked::new(cx, self.op, self.at);
-                self.parked
-                    .insert((parked, run::outside()))
-                    .0
-                    .is_cancelled()
+                self.parked.insert((parked, run::outside())).0.is_cancelled()
             }
         };
         if cancelled {
@@ -114,11 +94,7 @@ pub(crate) struct Exclusive<'a, S> {
 
 impl<'a, S> Exclusive<'a, S> {
     pub(crate) fn new(source: &'a Source<S>, wait: Wait) -> Self {
-        Self {
-            source,
-            wait,
-            claimed: false,
-        }
+        Self { source, wait, claimed: false }
     }
 
     pub(crate) fn poll<T>(
@@ -157,8 +133,5 @@ impl<S> Drop for Exclusive<'_, S> {
 
 /// The error of the second task in one direction.
 pub(crate) fn busy() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::ResourceBusy,
-        "another task uses this direction of the stream",
-    )
+    io::Error::new(io::ErrorKind::ResourceBusy, "another task uses this direction of the stream")
 }

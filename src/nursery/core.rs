@@ -740,10 +740,7 @@ pub(crate) unsafe fn store_error<E: TaskError>(h: &Header, e: E) -> Ended {
     let core = unsafe { &*h.core.get() };
     let mut error = Some(e);
     for node in [&h.node, &core.group] {
-        if (ptr::eq(node, &h.node) || h.vtable.get().in_group)
-            && node.is_called()
-            && !node.parent_is_effective()
-        {
+        if (ptr::eq(node, &h.node) || h.vtable.get().in_group) && node.is_called() && !node.parent_is_effective() {
             error = error.and_then(|e| strip(e).0);
         }
     }

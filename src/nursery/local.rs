@@ -2,8 +2,8 @@
 
 use super::handle::Handle;
 use super::open::{HasShared, Opened, Shared};
-use super::start::TaskStatus;
 pub use super::start::LocalStart;
+use super::start::TaskStatus;
 use super::task;
 use crate::cancel::CancelScope;
 use crate::error::{Error, Result, StartError, TaskError};

@@ -67,8 +67,7 @@ struct Racing<T> {
 
 impl<T> Racing<T> {
     fn new(at: &'static Location<'static>) -> Self {
-        let sink =
-            Sink { results: RefCell::new(Vec::new()), errors: Errors::new(), core: Cell::new(ptr::null()) };
+        let sink = Sink { results: RefCell::new(Vec::new()), errors: Errors::new(), core: Cell::new(ptr::null()) };
         Self { sink: Box::new(sink), own: None, at, finished: false }
     }
 

@@ -489,4 +489,3 @@ impl<P, E: TaskError + From<StartError>> Future for LocalStart<'_, P, E> {
         self.inner.poll(cx)
     }
 }
-

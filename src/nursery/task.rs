@@ -90,7 +90,11 @@ pub(crate) fn name_task(h: &Header, name: Name) {
 }
 
 /// A job that makes a task of `fut` when the nursery takes it in.
-pub(crate) fn job<'a, F, E>(fut: F, name: Name, then: impl FnOnce(&Header) + Send + 'a) -> Box<dyn FnOnce(&CoreSlot, &Root) + Send + 'a>
+pub(crate) fn job<'a, F, E>(
+    fut: F,
+    name: Name,
+    then: impl FnOnce(&Header) + Send + 'a,
+) -> Box<dyn FnOnce(&CoreSlot, &Root) + Send + 'a>
 where
     F: Future<Output = Result<(), E>> + Send + 'a,
     E: TaskError + 'a,

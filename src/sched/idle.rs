@@ -52,15 +52,7 @@ impl fmt::Debug for Idle {
 
 impl Idle {
     pub(crate) const fn new() -> Self {
-        Self {
-            waiters: Vec::new(),
-            fired: Vec::new(),
-            since: None,
-            round: 0,
-            looked: false,
-            alarm: None,
-            armed: None,
-        }
+        Self { waiters: Vec::new(), fired: Vec::new(), since: None, round: 0, looked: false, alarm: None, armed: None }
     }
 
     /// Something ran.

@@ -131,8 +131,7 @@ unsafe impl Send for Shore {}
 
 impl Shore {
     fn new(number: u32) -> Self {
-        let shore =
-            Self { number, stack: Stack::new(), bell: Bell::new(), mail: Mutex::new(Vec::new()) };
+        let shore = Self { number, stack: Stack::new(), bell: Bell::new(), mail: Mutex::new(Vec::new()) };
         drop(shore.bell.set_host(Some(Arc::new(Notify::new()))));
         shore
     }

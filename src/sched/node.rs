@@ -16,12 +16,12 @@
 use super::context;
 use super::root::Root;
 use super::sync::{AtomicPtr, AtomicU8, AtomicU64, Ordering};
-use crate::task::wake::WakeRef;
 use super::timers::Target;
 use crate::cancel::ScopeShared;
 use crate::nursery::core::{CoreSlot, Panic};
 use crate::task::TaskId;
 use crate::task::header::Extras;
+use crate::task::wake::WakeRef;
 use std::cell::Cell;
 use std::ptr;
 use std::sync::Arc;

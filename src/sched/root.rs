@@ -14,8 +14,8 @@
 //! are made until nothing is runnable or the budget is spent. Each pass first expires every due timer, then polls the
 //! main task once, which runs each nursery's batch of runnable children.
 
-use super::context::{self, Frame};
 use super::bell::Bell;
+use super::context::{self, Frame};
 use super::count::Count;
 use super::gate::{Gate, Hold};
 use super::idle::{Idle, IdleOutcome};

@@ -303,8 +303,7 @@ mod tests {
             assert!(t.remove(*key).is_some());
             assert!(t.remove(*key).is_none());
         }
-        let mut left: Vec<u64> =
-            keys.iter().enumerate().filter(|(i, _)| i % 3 != 0).map(|(_, (d, _))| *d).collect();
+        let mut left: Vec<u64> = keys.iter().enumerate().filter(|(i, _)| i % 3 != 0).map(|(_, (d, _))| *d).collect();
         left.sort_unstable();
         for deadline in left {
             assert_eq!(t.next(), Some(at(deadline)));

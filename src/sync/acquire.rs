@@ -34,29 +34,17 @@ pub(crate) struct Acquiring {
 impl Acquiring {
     /// A wait that is a checkpoint.
     pub(crate) const fn new(at: &'static Location<'static>) -> Self {
-        Self {
-            phase: Phase::Start(Entry::new()),
-            shielded: false,
-            at,
-        }
+        Self { phase: Phase::Start(Entry::new()), shielded: false, at }
     }
 
     /// A wait that cancellation neither prevents nor ends.
     pub(crate) const fn regain(at: &'static Location<'static>) -> Self {
-        Self {
-            phase: Phase::Attempt,
-            shielded: true,
-            at,
-        }
+        Self { phase: Phase::Attempt, shielded: true, at }
     }
 
     /// A wait that is queued already.
     pub(crate) const fn queued(key: Key, at: &'static Location<'static>) -> Self {
-        Self {
-            phase: Phase::Queued(key),
-            shielded: false,
-            at,
-        }
+        Self { phase: Phase::Queued(key), shielded: false, at }
     }
 
     /// Polls the wait; with `Ok`, a unit is taken.
@@ -84,11 +72,7 @@ impl Acquiring {
             Phase::Queued(key) => {
                 let key = *key;
                 self.phase = Phase::Finished;
-                let place = Place {
-                    op,
-                    at: self.at,
-                    shielded: self.shielded,
-                };
+                let place = Place { op, at: self.at, shielded: self.shielded };
                 match poll_queued(&WaitsOf(pool), key, place, cx) {
                     Step::Pending => {
                         self.phase = Phase::Queued(key);
@@ -125,18 +109,8 @@ impl Acquiring {
         self.queue(pool, op, cx)
     }
 
-    fn queue<P: PoolCell>(
-        &mut self,
-        pool: &P,
-        op: &'static str,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Cancelled>> {
-        let parked = Place {
-            op,
-            at: self.at,
-            shielded: self.shielded,
-        }
-        .park(cx);
+    fn queue<P: PoolCell>(&mut self, pool: &P, op: &'static str, cx: &mut Context<'_>) -> Poll<Result<(), Cancelled>> {
+        let parked = Place { op, at: self.at, shielded: self.shielded }.park(cx);
         if parked.is_cancelled() {
             return Poll::Ready(Err(cancelled()));
         }

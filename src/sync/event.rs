@@ -55,10 +55,7 @@ pub struct EventStatistics {
 impl Event {
     /// Makes an event that has not happened.
     pub const fn new() -> Self {
-        Self {
-            set: AtomicBool::new(false),
-            waits: Guarded::new(WaitQueue::new()),
-        }
+        Self { set: AtomicBool::new(false), waits: Guarded::new(WaitQueue::new()) }
     }
 
     /// Makes it happen: wakes all who wait, and lets all who come later pass. Idempotent, from any thread.
@@ -98,18 +95,12 @@ impl Event {
     /// All who wait are woken at once, in the order in which they came.
     #[track_caller]
     pub fn wait(&self) -> EventWait<'_> {
-        EventWait {
-            event: self,
-            phase: Phase::Start(Entry::new()),
-            at: Location::caller(),
-        }
+        EventWait { event: self, phase: Phase::Start(Entry::new()), at: Location::caller() }
     }
 
     /// Counts who waits.
     pub fn statistics(&self) -> EventStatistics {
-        EventStatistics {
-            waiting: self.waits.with(|waits| waits.len()),
-        }
+        EventStatistics { waiting: self.waits.with(|waits| waits.len()) }
     }
 }
 
@@ -121,9 +112,7 @@ impl Default for Event {
 
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Event")
-            .field("set", &self.is_set())
-            .finish_non_exhaustive()
+        f.debug_struct("Event").field("set", &self.is_set()).finish_non_exhaustive()
     }
 }
 
@@ -178,13 +167,7 @@ impl Future for EventWait<'_> {
             return Poll::Ready(Err(cancelled()));
         }
         let event = self.event;
-        match event.waits.with(|waits| {
-            if event.is_set() {
-                Err(parked)
-            } else {
-                Ok(waits.push_back(parked, ()))
-            }
-        }) {
+        match event.waits.with(|waits| if event.is_set() { Err(parked) } else { Ok(waits.push_back(parked, ())) }) {
             Ok(key) => {
                 self.phase = Phase::Queued(key);
                 Poll::Pending

@@ -16,19 +16,12 @@ pub(crate) struct Fake {
 
 impl Fake {
     pub(crate) fn new(id: u32) -> Self {
-        Self {
-            id,
-            cancelled: Rc::default(),
-            current: true,
-        }
+        Self { id, cancelled: Rc::default(), current: true }
     }
 
     /// One that was made for another task than the one that polls.
     pub(crate) fn stale(id: u32) -> Self {
-        Self {
-            current: false,
-            ..Self::new(id)
-        }
+        Self { current: false, ..Self::new(id) }
     }
 
     pub(crate) fn cancel(&self) {

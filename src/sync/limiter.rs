@@ -63,9 +63,7 @@ impl CapacityLimiter {
 
     /// Makes a limiter that lends up to `total` tokens.
     pub const fn new(total: usize) -> Self {
-        Self {
-            pool: Guarded::new(Pool::new(total)),
-        }
+        Self { pool: Guarded::new(Pool::new(total)) }
     }
 
     /// Waits until fewer tokens are borrowed than the total, and borrows one. A checkpoint.
@@ -83,10 +81,7 @@ impl CapacityLimiter {
     /// First come, first served.
     #[track_caller]
     pub fn acquire(&self) -> LimiterAcquire<'_> {
-        LimiterAcquire {
-            limiter: self,
-            wait: Acquiring::new(Location::caller()),
-        }
+        LimiterAcquire { limiter: self, wait: Acquiring::new(Location::caller()) }
     }
 
     /// Like [`acquire`](CapacityLimiter::acquire), with a token that borrows nothing from the stack.
@@ -100,10 +95,7 @@ impl CapacityLimiter {
     /// As [`acquire`](CapacityLimiter::acquire).
     #[track_caller]
     pub fn acquire_owned(self: Arc<Self>) -> LimiterAcquireOwned {
-        LimiterAcquireOwned {
-            limiter: Some(self),
-            wait: Acquiring::new(Location::caller()),
-        }
+        LimiterAcquireOwned { limiter: Some(self), wait: Acquiring::new(Location::caller()) }
     }
 
     /// Borrows a token if one is free.
@@ -112,11 +104,7 @@ impl CapacityLimiter {
     ///
     /// [`WouldBlock`] if none is.
     pub fn try_acquire(&self) -> Result<LimiterToken<'_>, WouldBlock> {
-        if self.pool.with(Pool::try_take) {
-            Ok(LimiterToken { limiter: self })
-        } else {
-            Err(WouldBlock)
-        }
+        if self.pool.with(Pool::try_take) { Ok(LimiterToken { limiter: self }) } else { Err(WouldBlock) }
     }
 
     /// Borrows a token if one is free; the token keeps the limiter alive.
@@ -125,11 +113,7 @@ impl CapacityLimiter {
     ///
     /// [`WouldBlock`] if none is.
     pub fn try_acquire_owned(self: Arc<Self>) -> Result<OwnedLimiterToken, WouldBlock> {
-        if self.pool.with(Pool::try_take) {
-            Ok(OwnedLimiterToken { limiter: self })
-        } else {
-            Err(WouldBlock)
-        }
+        if self.pool.with(Pool::try_take) { Ok(OwnedLimiterToken { limiter: self }) } else { Err(WouldBlock) }
     }
 
     /// How many tokens may be out.
@@ -152,8 +136,7 @@ impl CapacityLimiter {
 
     /// How many tokens are free.
     pub fn available(&self) -> usize {
-        self.pool
-            .with(|pool| pool.total().saturating_sub(pool.used()))
+        self.pool.with(|pool| pool.total().saturating_sub(pool.used()))
     }
 
     /// Counts tokens and who waits.
@@ -228,9 +211,7 @@ impl<'a> Future for LimiterAcquire<'a> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let limiter = self.limiter;
-        self.wait
-            .poll(&limiter.pool, OP, cx)
-            .map_ok(|()| LimiterToken { limiter })
+        self.wait.poll(&limiter.pool, OP, cx).map_ok(|()| LimiterToken { limiter })
     }
 }
 
@@ -255,15 +236,11 @@ impl Future for LimiterAcquireOwned {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let Some(limiter) = &this.limiter else {
-            polled_after_end(OP)
-        };
+        let Some(limiter) = &this.limiter else { polled_after_end(OP) };
         match this.wait.poll(&limiter.pool, OP, cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(acquired) => {
-                let Some(limiter) = this.limiter.take() else {
-                    polled_after_end(OP)
-                };
+                let Some(limiter) = this.limiter.take() else { polled_after_end(OP) };
                 Poll::Ready(acquired.map(|()| OwnedLimiterToken { limiter }))
             }
         }

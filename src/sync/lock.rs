@@ -132,9 +132,7 @@ impl State {
                 self.owner = Owner::Held(task);
                 Ok(())
             }
-            Owner::Held(owner) | Owner::Handed(owner) if owner == task => {
-                Err(Refusal::AlreadyOwner)
-            }
+            Owner::Held(owner) | Owner::Handed(owner) if owner == task => Err(Refusal::AlreadyOwner),
             Owner::Held(_) | Owner::Handed(_) => Err(Refusal::Busy),
             Owner::Gone(_) => Err(Refusal::Broken),
         }
@@ -143,9 +141,7 @@ impl State {
     /// Hands the lock to the first who waits, or frees it.
     fn pass_on(&mut self) -> Option<Parked> {
         let next = self.waits.pop();
-        self.owner = next
-            .as_ref()
-            .map_or(Owner::Free, |(_, slot)| Owner::Handed(slot.task));
+        self.owner = next.as_ref().map_or(Owner::Free, |(_, slot)| Owner::Handed(slot.task));
         next.map(|(parked, _)| parked)
     }
 }
@@ -175,9 +171,7 @@ impl OnExit for Core {
 impl Lock {
     /// Makes a free lock.
     pub const fn new() -> Self {
-        Self {
-            core: OnceLock::new(),
-        }
+        Self { core: OnceLock::new() }
     }
 
     /// Waits until the lock is free and makes the current task its owner. A checkpoint.
@@ -197,11 +191,7 @@ impl Lock {
     /// First come, first served.
     #[track_caller]
     pub fn acquire(&self) -> LockAcquire<'_> {
-        LockAcquire {
-            lock: self,
-            phase: Phase::Start(Entry::new()),
-            at: Location::caller(),
-        }
+        LockAcquire { lock: self, phase: Phase::Start(Entry::new()), at: Location::caller() }
     }
 
     /// Makes the current task the owner if the lock is free.
@@ -229,9 +219,7 @@ impl Lock {
     pub fn release(&self) -> Result<(), LockError> {
         let task = current_id().ok_or(LockError::NoTask)?;
         let core = self.core();
-        let next = core
-            .state
-            .with(|state| (state.owner == Owner::Held(task)).then(|| state.pass_on()));
+        let next = core.state.with(|state| (state.owner == Owner::Held(task)).then(|| state.pass_on()));
         let next = next.ok_or(LockError::NotOwner)?;
         let hook: Arc<dyn OnExit> = Arc::clone(core) as Arc<dyn OnExit>;
         remove_exit_hook(&hook);
@@ -241,28 +229,20 @@ impl Lock {
 
     /// Is it locked? A broken lock is.
     pub fn is_locked(&self) -> bool {
-        self.core
-            .get()
-            .is_some_and(|core| core.state.with(|state| state.owner != Owner::Free))
+        self.core.get().is_some_and(|core| core.state.with(|state| state.owner != Owner::Free))
     }
 
     /// Says whether it is locked, and counts who waits.
     pub fn statistics(&self) -> LockStatistics {
-        self.core().state.with(|state| LockStatistics {
-            locked: state.owner != Owner::Free,
-            waiting: state.waits.len(),
-        })
+        self.core()
+            .state
+            .with(|state| LockStatistics { locked: state.owner != Owner::Free, waiting: state.waits.len() })
     }
 
     fn core(&self) -> &Arc<Core> {
         self.core.get_or_init(|| {
-            let state = State {
-                owner: Owner::Free,
-                waits: WaitQueue::new(),
-            };
-            Arc::new(Core {
-                state: Guarded::new(state),
-            })
+            let state = State { owner: Owner::Free, waits: WaitQueue::new() };
+            Arc::new(Core { state: Guarded::new(state) })
         })
     }
 
@@ -281,9 +261,7 @@ impl Default for Lock {
 
 impl fmt::Debug for Lock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lock")
-            .field("locked", &self.is_locked())
-            .finish_non_exhaustive()
+        f.debug_struct("Lock").field("locked", &self.is_locked()).finish_non_exhaustive()
     }
 }
 
@@ -323,13 +301,7 @@ impl LockAcquire<'_> {
         }
         // The lock may have been released or broken meanwhile, by another thread.
         let attempt = core.state.with(|state| match state.try_take(task) {
-            Err(Refusal::Busy) => Ok(state.waits.push_back(
-                parked,
-                Slot {
-                    task,
-                    broken: false,
-                },
-            )),
+            Err(Refusal::Busy) => Ok(state.waits.push_back(parked, Slot { task, broken: false })),
             decided => Err((decided, parked)),
         });
         match attempt {

@@ -36,13 +36,10 @@ pub(crate) mod wait;
 pub use self::condition::{Condition, ConditionStatistics, ConditionWait, ConditionWaitWhile};
 pub use self::event::{Event, EventStatistics, EventWait};
 pub use self::limiter::{
-    CapacityLimiter, CapacityLimiterStatistics, LimiterAcquire, LimiterAcquireOwned, LimiterToken,
-    OwnedLimiterToken,
+    CapacityLimiter, CapacityLimiterStatistics, LimiterAcquire, LimiterAcquireOwned, LimiterToken, OwnedLimiterToken,
 };
 pub use self::lock::{Lock, LockAcquire, LockError, LockStatistics};
-pub use self::mutex::{
-    Guard, Mutex, MutexGuard, MutexLock, MutexLockOwned, MutexStatistics, OwnedMutexGuard,
-};
+pub use self::mutex::{Guard, Mutex, MutexGuard, MutexLock, MutexLockOwned, MutexStatistics, OwnedMutexGuard};
 pub use self::semaphore::{
     OwnedPermit, Permit, Semaphore, SemaphoreAcquire, SemaphoreAcquireOwned, SemaphoreStatistics,
 };
@@ -101,10 +98,7 @@ mod tests {
     #[test]
     fn mutex_may_hold_an_unsized_value() {
         let mutex: std::sync::Arc<Mutex<[u8]>> = std::sync::Arc::new(Mutex::new([1, 2]));
-        assert_eq!(
-            mutex.try_lock_owned().map(|value| value.len()).ok(),
-            Some(2)
-        );
+        assert_eq!(mutex.try_lock_owned().map(|value| value.len()).ok(), Some(2));
     }
 
     #[test]
@@ -113,12 +107,6 @@ mod tests {
         let guard = mutex.try_lock();
         assert!(guard.is_ok() && mutex.is_locked() && mutex.try_lock().is_err());
         drop(guard);
-        assert_eq!(
-            mutex.statistics(),
-            MutexStatistics {
-                locked: false,
-                waiting: 0
-            }
-        );
+        assert_eq!(mutex.statistics(), MutexStatistics { locked: false, waiting: 0 });
     }
 }

@@ -57,9 +57,7 @@ pub struct ParkingLotStatistics {
 impl ParkingLot {
     /// Makes an empty lot.
     pub const fn new() -> Self {
-        Self {
-            waits: Guarded::new(WaitQueue::new()),
-        }
+        Self { waits: Guarded::new(WaitQueue::new()) }
     }
 
     /// Waits until an unpark reaches it. A checkpoint.
@@ -78,11 +76,7 @@ impl ParkingLot {
     /// First come, first served.
     #[track_caller]
     pub fn park(&self) -> Park<'_> {
-        Park {
-            lot: self,
-            phase: Phase::Start(Entry::new()),
-            at: Location::caller(),
-        }
+        Park { lot: self, phase: Phase::Start(Entry::new()), at: Location::caller() }
     }
 
     /// Unparks the first `n`, or as many as there are, and says how many. From any thread.
@@ -107,9 +101,7 @@ impl ParkingLot {
 
     /// Counts who is parked.
     pub fn statistics(&self) -> ParkingLotStatistics {
-        ParkingLotStatistics {
-            waiting: self.len(),
-        }
+        ParkingLotStatistics { waiting: self.len() }
     }
 
     fn release(&self, n: usize, counted: bool) -> usize {
@@ -138,9 +130,7 @@ impl Default for ParkingLot {
 
 impl fmt::Debug for ParkingLot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ParkingLot")
-            .field("len", &self.len())
-            .finish()
+        f.debug_struct("ParkingLot").field("len", &self.len()).finish()
     }
 }
 
@@ -191,10 +181,7 @@ impl Future for Park<'_> {
         if parked.is_cancelled() {
             return Poll::Ready(Err(cancelled()));
         }
-        let key = self
-            .lot
-            .waits
-            .with(|waits| waits.push_back(parked, Slot::default()));
+        let key = self.lot.waits.with(|waits| waits.push_back(parked, Slot::default()));
         self.phase = Phase::Queued(key);
         Poll::Pending
     }

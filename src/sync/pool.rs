@@ -22,11 +22,7 @@ pub(crate) struct Pool<W = Parked> {
 
 impl<W> Pool<W> {
     pub(crate) const fn new(total: usize) -> Self {
-        Self {
-            used: 0,
-            total,
-            waits: WaitQueue::new(),
-        }
+        Self { used: 0, total, waits: WaitQueue::new() }
     }
 
     pub(crate) const fn used(&self) -> usize {
@@ -49,11 +45,7 @@ impl<W: Waiter> Pool<W> {
 
     /// Takes a unit, and gives the wait back; or queues the wait.
     pub(crate) fn take_or_queue(&mut self, parked: W) -> Result<W, Key> {
-        if self.try_take() {
-            Ok(parked)
-        } else {
-            Err(self.waits.push_back(parked, ()))
-        }
+        if self.try_take() { Ok(parked) } else { Err(self.waits.push_back(parked, ())) }
     }
 
     /// Queues a wait that began elsewhere. If a unit is left it is handed over at once, and the wait is returned for

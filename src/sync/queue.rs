@@ -88,13 +88,7 @@ pub(crate) struct WaitQueue<S, W = Parked> {
 
 impl<S, W> WaitQueue<S, W> {
     pub(crate) const fn new() -> Self {
-        Self {
-            entries: Vec::new(),
-            head: NIL,
-            tail: NIL,
-            free: NIL,
-            occupied: 0,
-        }
+        Self { entries: Vec::new(), head: NIL, tail: NIL, free: NIL, occupied: 0 }
     }
 
     /// Is there no waiting entry? Counts those that are cancelled but have not been passed over yet.
@@ -135,11 +129,7 @@ impl<S, W: Waiter> WaitQueue<S, W> {
             let index = self.head;
             self.unlink(index);
             let entry = &self.entries[index as usize];
-            if entry
-                .parked
-                .as_ref()
-                .is_some_and(|parked| !parked.is_cancelled())
-            {
+            if entry.parked.as_ref().is_some_and(|parked| !parked.is_cancelled()) {
                 let entry = &mut self.entries[index as usize];
                 return entry.parked.take().zip(entry.slot.as_mut());
             }
@@ -148,19 +138,12 @@ impl<S, W: Waiter> WaitQueue<S, W> {
     }
 
     /// Completes every wait that is not cancelled and whose slot `matches`; `taken` gets the wait, and fills the slot.
-    pub(crate) fn take_where(
-        &mut self,
-        matches: impl Fn(&S) -> bool,
-        mut taken: impl FnMut(W, &mut S),
-    ) {
+    pub(crate) fn take_where(&mut self, matches: impl Fn(&S) -> bool, mut taken: impl FnMut(W, &mut S)) {
         let mut index = self.head;
         while index != NIL {
             let entry = &self.entries[index as usize];
             let next = entry.next;
-            let live = entry
-                .parked
-                .as_ref()
-                .is_some_and(|parked| !parked.is_cancelled());
+            let live = entry.parked.as_ref().is_some_and(|parked| !parked.is_cancelled());
             if live && entry.slot.as_ref().is_some_and(&matches) {
                 self.unlink(index);
                 let entry = &mut self.entries[index as usize];
@@ -178,11 +161,7 @@ impl<S, W: Waiter> WaitQueue<S, W> {
         let entry = &self.entries[key.0 as usize];
         if let Some(parked) = &entry.parked {
             if entry.queued && !parked.is_cancelled() {
-                return if parked.is_current(cx) {
-                    Progress::Waiting
-                } else {
-                    Progress::Stale
-                };
+                return if parked.is_current(cx) { Progress::Waiting } else { Progress::Stale };
             }
         }
         match self.remove(key) {
@@ -223,10 +202,7 @@ impl<S, W: Waiter> WaitQueue<S, W> {
         }
         let entry = &mut self.entries[index as usize];
         let parked = entry.parked.take();
-        let slot = entry
-            .slot
-            .take()
-            .expect("an entry is freed once, by its owner");
+        let slot = entry.slot.take().expect("an entry is freed once, by its owner");
         entry.next = self.free;
         self.free = index;
         self.occupied -= 1;
@@ -244,11 +220,7 @@ impl<S, W: Waiter> WaitQueue<S, W> {
             while index != NIL {
                 let entry = &self.entries[index as usize];
                 index = entry.next;
-                if entry
-                    .parked
-                    .as_ref()
-                    .is_some_and(|parked| !parked.is_cancelled())
-                {
+                if entry.parked.as_ref().is_some_and(|parked| !parked.is_cancelled()) {
                     return entry.slot.as_ref();
                 }
             }
@@ -265,17 +237,9 @@ impl<S, W: Waiter> WaitQueue<S, W> {
     fn occupy(&mut self, parked: Option<W>, slot: S) -> u32 {
         self.occupied += 1;
         if self.free == NIL {
-            let index = u32::try_from(self.entries.len())
-                .ok()
-                .filter(|index| *index != NIL);
+            let index = u32::try_from(self.entries.len()).ok().filter(|index| *index != NIL);
             let index = index.expect("fewer than 2^32 waits in one queue");
-            self.entries.push(Entry {
-                prev: NIL,
-                next: NIL,
-                queued: false,
-                parked,
-                slot: Some(slot),
-            });
+            self.entries.push(Entry { prev: NIL, next: NIL, queued: false, parked, slot: Some(slot) });
             return index;
         }
         let index = self.free;

@@ -59,9 +59,7 @@ pub struct SemaphoreStatistics {
 impl Semaphore {
     /// Makes a semaphore with so many permits.
     pub const fn new(permits: usize) -> Self {
-        Self {
-            pool: Guarded::new(Pool::new(permits)),
-        }
+        Self { pool: Guarded::new(Pool::new(permits)) }
     }
 
     /// Waits for a permit and takes it. A checkpoint.
@@ -79,10 +77,7 @@ impl Semaphore {
     /// First come, first served.
     #[track_caller]
     pub fn acquire(&self) -> SemaphoreAcquire<'_> {
-        SemaphoreAcquire {
-            semaphore: self,
-            wait: Acquiring::new(Location::caller()),
-        }
+        SemaphoreAcquire { semaphore: self, wait: Acquiring::new(Location::caller()) }
     }
 
     /// Like [`acquire`](Semaphore::acquire), with a permit that borrows nothing.
@@ -96,10 +91,7 @@ impl Semaphore {
     /// As [`acquire`](Semaphore::acquire).
     #[track_caller]
     pub fn acquire_owned(self: Arc<Self>) -> SemaphoreAcquireOwned {
-        SemaphoreAcquireOwned {
-            semaphore: Some(self),
-            wait: Acquiring::new(Location::caller()),
-        }
+        SemaphoreAcquireOwned { semaphore: Some(self), wait: Acquiring::new(Location::caller()) }
     }
 
     /// Takes a permit if one is free.
@@ -108,11 +100,7 @@ impl Semaphore {
     ///
     /// [`WouldBlock`] if none is.
     pub fn try_acquire(&self) -> Result<Permit<'_>, WouldBlock> {
-        if self.pool.with(Pool::try_take) {
-            Ok(Permit { semaphore: self })
-        } else {
-            Err(WouldBlock)
-        }
+        if self.pool.with(Pool::try_take) { Ok(Permit { semaphore: self }) } else { Err(WouldBlock) }
     }
 
     /// Takes a permit that borrows nothing, if one is free.
@@ -122,10 +110,7 @@ impl Semaphore {
     /// [`WouldBlock`] if none is.
     pub fn try_acquire_owned(self: Arc<Self>) -> Result<OwnedPermit, WouldBlock> {
         if self.pool.with(Pool::try_take) {
-            Ok(OwnedPermit {
-                semaphore: self,
-                forgotten: false,
-            })
+            Ok(OwnedPermit { semaphore: self, forgotten: false })
         } else {
             Err(WouldBlock)
         }
@@ -142,30 +127,19 @@ impl Semaphore {
     ///
     /// If there were more than `usize::MAX` permits.
     pub fn add_permits(&self, n: usize) {
-        let added = self.pool.with(|pool| {
-            pool.total()
-                .checked_add(n)
-                .map(|total| pool.set_total(total))
-        });
-        added
-            .expect("a semaphore has at most usize::MAX permits")
-            .wake();
+        let added = self.pool.with(|pool| pool.total().checked_add(n).map(|total| pool.set_total(total)));
+        added.expect("a semaphore has at most usize::MAX permits").wake();
     }
 
     /// Counts permits and who waits.
     pub fn statistics(&self) -> SemaphoreStatistics {
-        self.pool.with(|pool| SemaphoreStatistics {
-            available: pool.total() - pool.used(),
-            waiting: pool.waiting(),
-        })
+        self.pool.with(|pool| SemaphoreStatistics { available: pool.total() - pool.used(), waiting: pool.waiting() })
     }
 }
 
 impl fmt::Debug for Semaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Semaphore")
-            .field("available", &self.available())
-            .finish_non_exhaustive()
+        f.debug_struct("Semaphore").field("available", &self.available()).finish_non_exhaustive()
     }
 }
 
@@ -240,9 +214,7 @@ impl<'a> Future for SemaphoreAcquire<'a> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let semaphore = self.semaphore;
-        self.wait
-            .poll(&semaphore.pool, OP, cx)
-            .map_ok(|()| Permit { semaphore })
+        self.wait.poll(&semaphore.pool, OP, cx).map_ok(|()| Permit { semaphore })
     }
 }
 
@@ -267,19 +239,12 @@ impl Future for SemaphoreAcquireOwned {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let Some(semaphore) = &this.semaphore else {
-            polled_after_end(OP)
-        };
+        let Some(semaphore) = &this.semaphore else { polled_after_end(OP) };
         match this.wait.poll(&semaphore.pool, OP, cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(acquired) => {
-                let Some(semaphore) = this.semaphore.take() else {
-                    polled_after_end(OP)
-                };
-                Poll::Ready(acquired.map(|()| OwnedPermit {
-                    semaphore,
-                    forgotten: false,
-                }))
+                let Some(semaphore) = this.semaphore.take() else { polled_after_end(OP) };
+                Poll::Ready(acquired.map(|()| OwnedPermit { semaphore, forgotten: false }))
             }
         }
     }

@@ -29,11 +29,7 @@ pub(crate) struct Place {
 impl Place {
     #[inline]
     pub(crate) const fn new(op: &'static str, at: &'static Location<'static>) -> Self {
-        Self {
-            op,
-            at,
-            shielded: false,
-        }
+        Self { op, at, shielded: false }
     }
 
     /// Begins a wait here. Not with a lock held.
@@ -53,12 +49,7 @@ pub(crate) enum Step<S> {
 
 /// Polls a queued wait: one lock, two more if the task or its scope has changed.
 #[inline]
-pub(crate) fn poll_queued<S>(
-    queue: &impl Queue<S>,
-    key: Key,
-    place: Place,
-    cx: &mut Context<'_>,
-) -> Step<S> {
+pub(crate) fn poll_queued<S>(queue: &impl Queue<S>, key: Key, place: Place, cx: &mut Context<'_>) -> Step<S> {
     match queue.with_queue(|queue| queue.poll(key, cx)) {
         Progress::Waiting => Step::Pending,
         Progress::Stale => renew_queued(queue, key, place, cx),

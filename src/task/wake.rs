@@ -119,9 +119,7 @@ impl WakeRef {
     #[inline(always)]
     pub(crate) fn will_wake(&self, waker: &Waker) -> bool {
         match self {
-            Self::Task(slot) => {
-                header_of(waker).is_some_and(|h| h.cast() == slot.as_ptr()) && slot.is_live()
-            }
+            Self::Task(slot) => header_of(waker).is_some_and(|h| h.cast() == slot.as_ptr()) && slot.is_live(),
             Self::Foreign(own) => own.will_wake(waker),
         }
     }

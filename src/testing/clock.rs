@@ -63,8 +63,7 @@ impl Default for MockClock {
 impl MockClock {
     /// Makes a clock that stands still.
     pub fn new() -> Self {
-        let state =
-            State { at: START, since: StdInstant::now(), rate: 0.0, autojump: None, watchers: Vec::new() };
+        let state = State { at: START, since: StdInstant::now(), rate: 0.0, autojump: None, watchers: Vec::new() };
         let users = Arc::new(());
         let clock = VirtualClock { inner: Arc::new(Mutex::new(state)), users: Arc::downgrade(&users) };
         Self { clock, users }

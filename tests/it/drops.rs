@@ -276,10 +276,13 @@ fn a_forgotten_nursery_runs_no_more_and_the_run_goes_on() {
             });
             n.start_soon(async {
                 // Its deadline fires when nobody is there to see it.
-                trine::move_on_after(Duration::from_secs(2), trine::nursery(async |m| {
-                    m.start_soon(async { Ok(trine::sleep(Duration::from_secs(3)).await?) });
-                    Ok(trine::sleep(Duration::from_secs(4)).await?)
-                }))
+                trine::move_on_after(
+                    Duration::from_secs(2),
+                    trine::nursery(async |m| {
+                        m.start_soon(async { Ok(trine::sleep(Duration::from_secs(3)).await?) });
+                        Ok(trine::sleep(Duration::from_secs(4)).await?)
+                    }),
+                )
                 .await?;
                 *ran.lock().unwrap() += 100;
                 Ok(())
@@ -311,10 +314,9 @@ fn forgotten_scopes_shields_and_races_are_harmless() {
     run(async {
         let scope = CancelScope::new();
         forget_half_run(scope.run(async { Ok(trine::sleep(Duration::from_secs(1)).await?) })).await;
-        forget_half_run(trine::race(
-            async { Ok(trine::sleep(Duration::from_secs(1)).await?) },
-            async { Ok(trine::sleep(Duration::from_secs(2)).await?) },
-        ))
+        forget_half_run(trine::race(async { Ok(trine::sleep(Duration::from_secs(1)).await?) }, async {
+            Ok(trine::sleep(Duration::from_secs(2)).await?)
+        }))
         .await;
         forget_half_run(trine::fail_after(Duration::from_secs(1), std::future::pending::<Result<()>>())).await;
         let (tx, rx) = trine::channel::<u32>(1);

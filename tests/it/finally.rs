@@ -148,13 +148,10 @@ fn cleanup_runs_after_a_panic_of_the_body() {
 fn a_panic_of_the_body_with_a_panicking_destructor_still_cleans_up() {
     let log = Log::new();
     let text = crate::support::panic_text(|| {
-        let result: Result<()> = run(finally(
-            std::future::poll_fn(|_| panic!("body")),
-            async {
-                log.add("cleanup");
-                Ok(())
-            },
-        ));
+        let result: Result<()> = run(finally(std::future::poll_fn(|_| panic!("body")), async {
+            log.add("cleanup");
+            Ok(())
+        }));
         drop(result);
     });
     assert_eq!((text.as_str(), log.take()), ("body", vec!["cleanup"]));

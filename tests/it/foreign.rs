@@ -189,20 +189,23 @@ fn a_shield_behind_a_sub_executor_holds() {
 #[test]
 fn each_child_has_holds_of_its_own() {
     let log = Log::new();
-    run(scope_of(1, trine::nursery(async |n| {
-        n.start_soon(async {
-            trine::shielded(async { Ok(trine::sleep(SECOND * 9).await?) }).await?;
-            log.add("shielded child");
+    run(scope_of(
+        1,
+        trine::nursery(async |n| {
+            n.start_soon(async {
+                trine::shielded(async { Ok(trine::sleep(SECOND * 9).await?) }).await?;
+                log.add("shielded child");
+                Ok(())
+            });
+            n.start_soon(async {
+                let _dropped = OnDrop(|| log.add("foreign child"));
+                std::future::pending().await
+            });
+            let _dropped = OnDrop(|| log.add("body"));
+            std::future::pending::<()>().await;
             Ok(())
-        });
-        n.start_soon(async {
-            let _dropped = OnDrop(|| log.add("foreign child"));
-            std::future::pending().await
-        });
-        let _dropped = OnDrop(|| log.add("body"));
-        std::future::pending::<()>().await;
-        Ok(())
-    })))
+        }),
+    ))
     .unwrap();
     let order = log.take();
     assert_eq!(order.len(), 3);
@@ -301,16 +304,19 @@ fn a_loop_that_ignores_cancelled_ends_and_siblings_go_on() {
 #[test]
 fn a_child_that_ignores_cancelled_is_dropped() {
     let live = Live::new();
-    run(scope_of(1, trine::nursery(async |n| {
-        n.start_soon(async {
-            let _guard = live.guard();
-            loop {
-                let _ = trine::sleep(SECOND).await;
-            }
-        });
-        n.start_soon(async { Ok(trine::sleep_forever().await.map(|_| ())?) });
-        Ok(trine::sleep_forever().await.map(|_| ())?)
-    })))
+    run(scope_of(
+        1,
+        trine::nursery(async |n| {
+            n.start_soon(async {
+                let _guard = live.guard();
+                loop {
+                    let _ = trine::sleep(SECOND).await;
+                }
+            });
+            n.start_soon(async { Ok(trine::sleep_forever().await.map(|_| ())?) });
+            Ok(trine::sleep_forever().await.map(|_| ())?)
+        }),
+    ))
     .unwrap();
     assert_eq!(live.count(), 0);
 }

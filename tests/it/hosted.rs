@@ -1,8 +1,8 @@
 //! Trees with no run around: polled by whatever executor there is.
 
-use crate::support::{CountWakes, Log, Oops, block_on, oopses, oneshot, poll_once};
-use futures_util::FutureExt;
+use crate::support::{CountWakes, Log, Oops, block_on, oneshot, oopses, poll_once};
 use futures::executor::{LocalPool, block_on as futures_block_on};
+use futures_util::FutureExt;
 use futures_util::task::LocalSpawnExt;
 use std::task::Poll;
 use trine::sync::{Event, Mutex, Semaphore};

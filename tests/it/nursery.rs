@@ -1,6 +1,6 @@
 //! Nurseries: what children may borrow, how they end, and what their handles say.
 
-use crate::support::{Live, Log, OnDrop, Oops, oopses, oneshot};
+use crate::support::{Live, Log, OnDrop, Oops, oneshot, oopses};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Mutex as StdMutex;
@@ -149,35 +149,32 @@ fn nursery_waits_for_children_of_children() {
 fn spawning_from_a_destructor_during_drop_drops_the_new_child() {
     let live = Live::new();
     run(async {
-        let dropped = trine::move_on_after(
-            Duration::from_secs(1),
-            async {
-                // `pending` knows nothing of cancellation: the scope drops the nursery.
-                trine::nursery(async |n| {
-                    let live = &live;
-                    let spawn = OnDrop(move || {
-                        let guard = live.guard();
-                        n.start_soon(async move {
-                            let _guard = guard;
-                            unreachable!("a nursery that is being dropped runs nothing");
-                        });
-                        let handle = n.spawn(async move { Ok(1) });
-                        handle.cancel();
-                        n.cancel_children();
-                    });
+        let dropped = trine::move_on_after(Duration::from_secs(1), async {
+            // `pending` knows nothing of cancellation: the scope drops the nursery.
+            trine::nursery(async |n| {
+                let live = &live;
+                let spawn = OnDrop(move || {
+                    let guard = live.guard();
                     n.start_soon(async move {
-                        let _spawn = spawn;
-                        trine::shielded(async {
-                            std::future::pending::<()>().await;
-                            Ok(())
-                        })
-                        .await
+                        let _guard = guard;
+                        unreachable!("a nursery that is being dropped runs nothing");
                     });
-                    Ok(())
-                })
-                .await
-            },
-        );
+                    let handle = n.spawn(async move { Ok(1) });
+                    handle.cancel();
+                    n.cancel_children();
+                });
+                n.start_soon(async move {
+                    let _spawn = spawn;
+                    trine::shielded(async {
+                        std::future::pending::<()>().await;
+                        Ok(())
+                    })
+                    .await
+                });
+                Ok(())
+            })
+            .await
+        });
         let mut dropped = Box::pin(dropped);
         let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(dropped.as_mut().poll(cx).is_pending())).await;
         assert!(polled);
@@ -444,7 +441,8 @@ fn task_locals_live_while_children_that_inherited_them_do() {
     trine::task_local! { static HELD: crate::support::Guard; }
     let live = Live::new();
     run(trine::nursery(async |n| {
-        HELD.scope(live.guard(), async { n.start_soon(async { Ok(trine::sleep(Duration::from_secs(1)).await?) }) }).await;
+        HELD.scope(live.guard(), async { n.start_soon(async { Ok(trine::sleep(Duration::from_secs(1)).await?) }) })
+            .await;
         trine::checkpoint().await?;
         assert_eq!(live.count(), 1);
         trine::sleep(Duration::from_secs(2)).await?;

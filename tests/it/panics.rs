@@ -154,10 +154,7 @@ fn a_panic_in_a_captured_value_dropped_with_the_child_is_a_panic_of_the_child() 
     struct Bad<F>(F, #[expect(dead_code, reason = "dropped with the future")] OnDrop<fn()>);
     impl<F: Future + Unpin> Future for Bad<F> {
         type Output = F::Output;
-        fn poll(
-            mut self: std::pin::Pin<&mut Self>,
-            cx: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Self::Output> {
+        fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
             std::pin::Pin::new(&mut self.0).poll(cx)
         }
     }

@@ -39,17 +39,14 @@ fn losers_are_cancelled_and_awaited() {
 #[test]
 fn losers_are_cancelled_when_the_winner_is_ready_at_once() {
     let log = Log::new();
-    let result = run(race(
-        async { Ok(1) },
-        async {
-            // It is polled, and told at its first checkpoint.
-            log.add("polled");
-            trine::checkpoint().await?;
-            unreachable!("it has lost");
-            #[expect(unreachable_code, reason = "the type")]
-            Ok(())
-        },
-    ));
+    let result = run(race(async { Ok(1) }, async {
+        // It is polled, and told at its first checkpoint.
+        log.add("polled");
+        trine::checkpoint().await?;
+        unreachable!("it has lost");
+        #[expect(unreachable_code, reason = "the type")]
+        Ok(())
+    }));
     assert_eq!(result.unwrap(), Either::Left(1));
     assert_eq!(log.take(), ["polled"]);
 }

@@ -1,6 +1,6 @@
 //! `start`: where a child runs before and after it has started, in the hard cases.
 
-use crate::support::{Live, Log, Oops, block_on, oopses, oneshot};
+use crate::support::{Live, Log, Oops, block_on, oneshot, oopses};
 use std::sync::Mutex as StdMutex;
 use std::time::Duration;
 use trine::testing::{run, wait_all_tasks_blocked};
@@ -433,25 +433,28 @@ fn a_spawner_starts_from_another_root_on_another_thread() {
             let (fire, done) = oneshot::<()>();
             let live = &live;
             let home = std::thread::current().id();
-            let (guard, thread) = (live.guard(), std::thread::spawn({
-                let spawner = spawner.clone();
-                let guard = live.guard();
-                move || {
-                    let value = trine::run(spawner.start(|status| async move {
-                        let _guard = guard;
-                        assert_ne!(std::thread::current().id(), home);
-                        trine::checkpoint().await?;
-                        status.started(5);
-                        trine::checkpoint().await?;
-                        // It has come to the nursery's thread.
-                        assert_eq!(std::thread::current().id(), home);
-                        trine::checkpoint().await?;
-                        Ok(())
-                    }));
-                    fire.fire(());
-                    value
-                }
-            }));
+            let (guard, thread) = (
+                live.guard(),
+                std::thread::spawn({
+                    let spawner = spawner.clone();
+                    let guard = live.guard();
+                    move || {
+                        let value = trine::run(spawner.start(|status| async move {
+                            let _guard = guard;
+                            assert_ne!(std::thread::current().id(), home);
+                            trine::checkpoint().await?;
+                            status.started(5);
+                            trine::checkpoint().await?;
+                            // It has come to the nursery's thread.
+                            assert_eq!(std::thread::current().id(), home);
+                            trine::checkpoint().await?;
+                            Ok(())
+                        }));
+                        fire.fire(());
+                        value
+                    }
+                }),
+            );
             done.await;
             assert_eq!(thread.join().unwrap()?, 5);
             drop(guard);

@@ -410,9 +410,8 @@ fn a_half_run_nursery_is_polled_on_two_threads_in_turn() {
         // Each thread has a root of its own for every poll.
         for i in 0.. {
             let polled = if i % 2 == 0 {
-                let once = || {
-                    trine::run(async { std::future::poll_fn(|cx| Poll::Ready(tree.as_mut().poll(cx))).await })
-                };
+                let once =
+                    || trine::run(async { std::future::poll_fn(|cx| Poll::Ready(tree.as_mut().poll(cx))).await });
                 std::thread::scope(|threads| threads.spawn(once).join().unwrap())
             } else {
                 poll_once(tree.as_mut(), &CountWakes::new())

@@ -176,8 +176,5 @@ pub trait Readiness: Send + Sync + Debug {
 
 /// Returns the error of a service whose loop is gone.
 pub fn gone() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::NotConnected,
-        "the event loop that served this is gone",
-    )
+    io::Error::new(io::ErrorKind::NotConnected, "the event loop that served this is gone")
 }

@@ -13,10 +13,7 @@ pub struct Tick {
 impl Tick {
     /// Makes the tick of the event with this number. The numbers of one source may wrap, late enough.
     pub const fn new(count: u64) -> Self {
-        Self {
-            count,
-            hangup: false,
-        }
+        Self { count, hangup: false }
     }
 
     /// Marks an event after which no further one is certain in this direction: the peer has hung up, so what remains

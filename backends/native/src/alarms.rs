@@ -146,15 +146,10 @@ impl Inner {
         // An alarm that is moved all the time leaves an entry each time: sweep when most of them must be stale.
         if self.due.len() > 2 * self.slots.len() + 32 {
             let slots = &self.slots;
-            self.due
-                .retain(|Reverse(entry)| slots[entry.slot].version == entry.version);
+            self.due.retain(|Reverse(entry)| slots[entry.slot].version == entry.version);
         }
         let earliest = self.due.peek().is_none_or(|Reverse(first)| at < first.at);
-        self.due.push(Reverse(Entry {
-            at,
-            slot: index,
-            version,
-        }));
+        self.due.push(Reverse(Entry { at, slot: index, version }));
         earliest
     }
 }
@@ -209,11 +204,7 @@ impl Alarm for NativeAlarm {
             slot.fired
         };
         drop(new); // what was not stored, or what it replaced
-        if fired {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        if fired { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn is_dead(&self) -> bool {

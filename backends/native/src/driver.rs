@@ -30,16 +30,12 @@ thread_local! {
 
 /// Whether this thread is inside a `drive`.
 pub(crate) fn is_driving() -> bool {
-    DRIVEN
-        .try_with(|driven| !driven.get().is_null())
-        .unwrap_or(false)
+    DRIVEN.try_with(|driven| !driven.get().is_null()).unwrap_or(false)
 }
 
 /// Whether this thread is inside a `drive` of this very loop.
 pub(crate) fn is_driven_here(shared: &Shared) -> bool {
-    DRIVEN
-        .try_with(|driven| ptr::eq(driven.get(), shared))
-        .unwrap_or(false)
+    DRIVEN.try_with(|driven| ptr::eq(driven.get(), shared)).unwrap_or(false)
 }
 
 /// Marks this thread as inside a `drive`.
@@ -79,11 +75,7 @@ pub(crate) struct NativeDriver {
 impl NativeDriver {
     pub(crate) fn new() -> io::Result<Self> {
         let shared = Arc::new(Shared::new()?);
-        Ok(Self {
-            handle: Arc::new(NativeHandle(Arc::clone(&shared))),
-            shared,
-            wakers: Vec::new(),
-        })
+        Ok(Self { handle: Arc::new(NativeHandle(Arc::clone(&shared))), shared, wakers: Vec::new() })
     }
 
     /// Delivers what is there without sleeping.

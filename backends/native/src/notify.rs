@@ -44,9 +44,7 @@ pub(crate) struct Notify {
 
 impl Notify {
     pub(crate) fn new() -> Self {
-        Self {
-            state: AtomicU8::new(RUNNING),
-        }
+        Self { state: AtomicU8::new(RUNNING) }
     }
 
     /// Asks for another poll. If this returns true, the loop is asleep and the caller must end its sleep.
@@ -64,9 +62,7 @@ impl Notify {
     /// Announces a sleep; false if there is a notification instead. Loop only.
     #[must_use]
     pub(crate) fn park(&self) -> bool {
-        self.state
-            .compare_exchange(RUNNING, PARKED, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
+        self.state.compare_exchange(RUNNING, PARKED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Announces the end of a sleep, and takes the notification that came during it. Loop only.

@@ -49,12 +49,7 @@ struct State {
 impl Pool {
     const fn new(max_threads: usize, idle: Duration) -> Self {
         Self {
-            state: Mutex::new(State {
-                queue: VecDeque::new(),
-                threads: 0,
-                waiting: 0,
-                wakeups: 0,
-            }),
+            state: Mutex::new(State { queue: VecDeque::new(), threads: 0, waiting: 0, wakeups: 0 }),
             wakeup: Condvar::new(),
             max_threads,
             idle,
@@ -74,9 +69,7 @@ impl Pool {
             return Ok(());
         }
         // With the lock held, so that a failure finds the job where it was put.
-        let started = thread::Builder::new()
-            .name("trine-blocking".into())
-            .spawn(|| self.work());
+        let started = thread::Builder::new().name("trine-blocking".into()).spawn(|| self.work());
         match started {
             Ok(_) => state.threads += 1,
             // Fewer threads than wanted, but the job will be run.
@@ -141,8 +134,7 @@ mod tests {
         let (tx, rx) = mpsc::channel();
         for _ in 0..50 {
             let tx = tx.clone();
-            pool.spawn(Box::new(move || tx.send(thread::current().id()).unwrap()))
-                .unwrap();
+            pool.spawn(Box::new(move || tx.send(thread::current().id()).unwrap())).unwrap();
             rx.recv().unwrap();
             while lock(&pool.state).waiting == 0 {
                 thread::yield_now();
@@ -193,8 +185,7 @@ mod tests {
             }
         }
         let pool = pool(1, Duration::from_secs(10));
-        pool.spawn(Box::new(|| std::panic::resume_unwind(Box::new(Bomb))))
-            .unwrap();
+        pool.spawn(Box::new(|| std::panic::resume_unwind(Box::new(Bomb)))).unwrap();
         let (tx, rx) = mpsc::channel();
         pool.spawn(Box::new(move || tx.send(()).unwrap())).unwrap();
         rx.recv().unwrap();

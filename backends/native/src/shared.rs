@@ -49,10 +49,7 @@ impl Shared {
             notify: Notify::new(),
             unpark: mio::Waker::new(poll.registry(), sources::WAKER)?,
             registry: poll.registry().try_clone()?,
-            reactor: Mutex::new(Reactor {
-                poll,
-                events: mio::Events::with_capacity(EVENTS),
-            }),
+            reactor: Mutex::new(Reactor { poll, events: mio::Events::with_capacity(EVENTS) }),
             sources: Sources::default(),
             alarms: Alarms::default(),
         })
@@ -90,11 +87,7 @@ impl Shared {
     }
 
     /// Sleeps until there is an event, a notification or a due alarm; hands the events to their sources. Loop only.
-    pub(crate) fn sleep(
-        &self,
-        timeout: Option<Duration>,
-        wakers: &mut Vec<Waker>,
-    ) -> io::Result<()> {
+    pub(crate) fn sleep(&self, timeout: Option<Duration>, wakers: &mut Vec<Waker>) -> io::Result<()> {
         if !self.notify.park() {
             return Ok(());
         }
@@ -124,12 +117,7 @@ impl Reactor {
     ///
     /// mio rounds the timeout up to what the system can wait for, so an alarm is never looked at in vain; should a
     /// sleep end early nevertheless, the alarm just has not fired and the loop sleeps again.
-    fn look(
-        &mut self,
-        mut timeout: Option<Duration>,
-        sources: &Sources,
-        wakers: &mut Vec<Waker>,
-    ) -> io::Result<()> {
+    fn look(&mut self, mut timeout: Option<Duration>, sources: &Sources, wakers: &mut Vec<Waker>) -> io::Result<()> {
         for _ in 0..BATCHES {
             match self.poll.poll(&mut self.events, timeout) {
                 Ok(()) => {}

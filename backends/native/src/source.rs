@@ -84,10 +84,7 @@ impl Source {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let new = (word | ready.0).wrapping_add(1 << TICK_SHIFT);
-            match self
-                .word
-                .compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Relaxed)
-            {
+            match self.word.compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(now) => word = now,
             }
@@ -111,11 +108,7 @@ impl Source {
         self.word.load(Ordering::Acquire) & GONE != 0
     }
 
-    pub(crate) fn poll(
-        &self,
-        direction: Direction,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<Tick>> {
+    pub(crate) fn poll(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<Tick>> {
         if let Some(result) = self.look(direction) {
             return Poll::Ready(result);
         }
@@ -137,10 +130,7 @@ impl Source {
         let mut word = self.word.load(Ordering::Acquire);
         while count(word) == tick.count() {
             let new = word & !(direction.ready() | direction.hangup());
-            match self
-                .word
-                .compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Acquire)
-            {
+            match self.word.compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return,
                 Err(now) => word = now,
             }
@@ -152,9 +142,7 @@ impl Source {
         if word & GONE != 0 {
             Some(Err(trine_backend::gone()))
         } else if word & direction.ready() != 0 {
-            Some(Ok(
-                Tick::new(count(word)).hangup(word & direction.hangup() != 0)
-            ))
+            Some(Ok(Tick::new(count(word)).hangup(word & direction.hangup() != 0)))
         } else {
             None
         }
@@ -227,17 +215,9 @@ mod tests {
         let source = Source::default();
         let wakers = [(); 3].map(|()| Arc::new(Count::default()));
         let [old, new, writer] = &wakers;
-        for (direction, waker) in [
-            (Direction::Read, old),
-            (Direction::Read, new),
-            (Direction::Write, writer),
-        ] {
+        for (direction, waker) in [(Direction::Read, old), (Direction::Read, new), (Direction::Write, writer)] {
             let waker = Waker::from(Arc::clone(waker));
-            assert!(
-                source
-                    .poll(direction, &mut Context::from_waker(&waker))
-                    .is_pending()
-            );
+            assert!(source.poll(direction, &mut Context::from_waker(&waker)).is_pending());
         }
         deliver(&source, READ);
         assert_eq!(wakers.map(|w| w.0.load(Ordering::Relaxed)), [0, 1, 0]);
@@ -266,10 +246,7 @@ mod tests {
         assert!(source.poll(Direction::Write, &mut cx).is_pending());
         deliver(&source, Ready(GONE));
         assert_eq!(waiter.0.load(Ordering::Relaxed), 2);
-        assert!(matches!(
-            source.poll(Direction::Read, &mut cx),
-            Poll::Ready(Err(_))
-        ));
+        assert!(matches!(source.poll(Direction::Read, &mut cx), Poll::Ready(Err(_))));
         assert!(source.is_gone());
     }
 }

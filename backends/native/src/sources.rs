@@ -97,9 +97,7 @@ impl Sources {
 impl Inner {
     fn find(&self, token: Token) -> Option<&Source> {
         let slot = self.slots.get(token.0 & SLOT_MASK)?;
-        (slot.generation == token.0 >> SLOT_BITS)
-            .then_some(slot.source.as_deref())
-            .flatten()
+        (slot.generation == token.0 >> SLOT_BITS).then_some(slot.source.as_deref()).flatten()
     }
 }
 
@@ -119,37 +117,23 @@ type Descriptor = std::os::windows::io::RawSocket;
 
 impl Registration {
     #[cfg(unix)]
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        source: trine_backend::Source<'_>,
-    ) -> io::Result<Registration> {
+    pub(crate) fn new(shared: Arc<Shared>, source: trine_backend::Source<'_>) -> io::Result<Registration> {
         use std::os::fd::AsRawFd;
 
         let fd = source.as_raw_fd();
         let source = Arc::new(Source::default());
         let token = shared.sources.insert(Arc::clone(&source))?;
         let both = mio::Interest::READABLE | mio::Interest::WRITABLE;
-        if let Err(error) = shared
-            .registry
-            .register(&mut mio::unix::SourceFd(&fd), token, both)
-        {
+        if let Err(error) = shared.registry.register(&mut mio::unix::SourceFd(&fd), token, both) {
             shared.sources.remove(token);
             return Err(error);
         }
-        Ok(Self {
-            shared,
-            source,
-            token,
-            fd,
-        })
+        Ok(Self { shared, source, token, fd })
     }
 
     /// mio can watch only sockets that it made itself here.
     #[cfg(windows)]
-    pub(crate) fn new(
-        _shared: Arc<Shared>,
-        _source: trine_backend::Source<'_>,
-    ) -> io::Result<Registration> {
+    pub(crate) fn new(_shared: Arc<Shared>, _source: trine_backend::Source<'_>) -> io::Result<Registration> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
@@ -181,10 +165,7 @@ impl Drop for Registration {
         // First the system, then the slot: its next source must not get events of this one. An error means that the
         // descriptor was closed before, against the contract; the system has then forgotten it already.
         #[cfg(unix)]
-        let _ = self
-            .shared
-            .registry
-            .deregister(&mut mio::unix::SourceFd(&self.fd));
+        let _ = self.shared.registry.deregister(&mut mio::unix::SourceFd(&self.fd));
         self.shared.sources.remove(self.token);
     }
 }

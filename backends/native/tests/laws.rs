@@ -251,9 +251,7 @@ fn l6_a_drive_inside_a_drive_is_refused() {
 #[test]
 fn l7_a_panic_leaves_the_thread_and_the_driver_in_order() {
     let mut driver = driver();
-    let panicked = catch_unwind(AssertUnwindSafe(|| {
-        drive_on(&mut *driver, async { panic!("on purpose") })
-    }));
+    let panicked = catch_unwind(AssertUnwindSafe(|| drive_on(&mut *driver, async { panic!("on purpose") })));
     assert!(panicked.is_err());
     let handle = driver.handle();
     drive_on(&mut *driver, async { sleep(&*handle, MS).await });
@@ -342,11 +340,7 @@ fn l12_alarms_are_independent() {
                     *slot = None;
                 }
             }
-            if alarms.iter().all(|(_, slot)| slot.is_none()) {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
+            if alarms.iter().all(|(_, slot)| slot.is_none()) { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
         assert_eq!(order.into_inner().unwrap().len(), 3);
@@ -583,9 +577,7 @@ fn l20_a_reset_wakes_the_reader() {
         let readiness = handle.register(a.as_fd()).unwrap();
         turn(&*handle).await;
         assert_eq!(is_readable(&*readiness), None);
-        socket2::SockRef::from(&b)
-            .set_linger(Some(Duration::ZERO))
-            .unwrap();
+        socket2::SockRef::from(&b).set_linger(Some(Duration::ZERO)).unwrap();
         drop(b);
         readable(&*readiness).await;
         let error = (&a).read(&mut [0; 8]).unwrap_err();
@@ -600,17 +592,13 @@ fn l20_a_refused_connection_wakes_the_writer() {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             listener.local_addr().unwrap()
         };
-        let socket =
-            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.set_nonblocking(true).unwrap();
         let _ = socket.connect(&address.into());
         let readiness = handle.register(socket.as_fd()).unwrap();
         writable(&*readiness).await;
         let error = socket.take_error().unwrap();
-        assert_eq!(
-            error.map(|e| e.kind()),
-            Some(io::ErrorKind::ConnectionRefused)
-        );
+        assert_eq!(error.map(|e| e.kind()), Some(io::ErrorKind::ConnectionRefused));
     });
 }
 
@@ -684,12 +672,7 @@ fn l23_a_waker_may_replace_a_source_that_is_in_the_same_batch() {
     }
     drive(|handle| async move {
         let [(a, a_peer), (b, b_peer), (quiet, _quiet_peer)] = [pair(), pair(), pair()];
-        let swap = Arc::new(Swap {
-            handle: Arc::clone(&handle),
-            quiet,
-            old: Mutex::default(),
-            new: Mutex::default(),
-        });
+        let swap = Arc::new(Swap { handle: Arc::clone(&handle), quiet, old: Mutex::default(), new: Mutex::default() });
         let waker = Waker::from(Arc::clone(&swap));
         for source in [&a, &b] {
             let readiness = handle.register(source.as_fd()).unwrap();
@@ -768,10 +751,7 @@ fn l25_jobs_may_wait_for_each_other() {
 fn l25_an_accepted_job_runs_also_when_the_loop_ends() {
     let (tx, rx) = mpsc::channel();
     let driver = driver();
-    driver
-        .handle()
-        .spawn_blocking(Box::new(move || tx.send(()).unwrap()))
-        .unwrap();
+    driver.handle().spawn_blocking(Box::new(move || tx.send(()).unwrap())).unwrap();
     drop(driver);
     rx.recv().unwrap();
 }
@@ -785,9 +765,7 @@ fn l26_a_panic_in_a_job_harms_nobody() {
         }
         pend(|cx| {
             let waker = cx.waker().clone();
-            handle
-                .spawn_blocking(Box::new(move || waker.wake()))
-                .unwrap();
+            handle.spawn_blocking(Box::new(move || waker.wake())).unwrap();
         })
         .await;
     });
@@ -895,20 +873,14 @@ fn l31_a_waker_may_use_its_loop() {
             let _ = self.0.register(a.as_fd()).unwrap().poll_writable(cx);
             let _ = self.0.poll_turn(cx, 1);
             if let Some(readiness) = &*self.1.lock().unwrap() {
-                let _ = readiness
-                    .poll_readable(cx)
-                    .map(|tick| readiness.clear_readable(tick.unwrap()));
+                let _ = readiness.poll_readable(cx).map(|tick| readiness.clear_readable(tick.unwrap()));
             }
             self.2.0.fetch_add(1, Ordering::SeqCst);
         }
     }
     drive(|handle| async move {
         let (a, b) = pair();
-        let busy = Arc::new(Busy(
-            Arc::clone(&handle),
-            Mutex::default(),
-            Count::default(),
-        ));
+        let busy = Arc::new(Busy(Arc::clone(&handle), Mutex::default(), Count::default()));
         let waker = Waker::from(Arc::clone(&busy));
         let cx = &mut Context::from_waker(&waker);
         let readiness = handle.register(a.as_fd()).unwrap();

@@ -24,13 +24,11 @@ pub(crate) static WORKLOADS: &[Workload] = &[Workload {
     goal: ">= 1.5x monoio",
     contenders: &[
         Contender::native(trine_cancel),
-        Contender::peer("FuturesUnordered", unordered_abort)
-            .note("every waiter wrapped in Abortable"),
+        Contender::peer("FuturesUnordered", unordered_abort).note("every waiter wrapped in Abortable"),
         Contender::peer("LocalSet", local_abort).note(ABORT),
         Contender::peer("tokio spawn", tokio_abort).note(ABORT),
         Contender::peer("tokio JoinSet", join_set_abort).note(ABORT),
-        Contender::peer("tokio CancellationToken", token_cancel)
-            .note("detached under a TaskTracker: no result"),
+        Contender::peer("tokio CancellationToken", token_cancel).note("detached under a TaskTracker: no result"),
     ],
 }];
 
@@ -104,9 +102,7 @@ async fn abort(handles: Vec<JoinHandle<()>>, arrivals: &Arrivals) -> Measurement
 fn local_abort(ops: usize) -> Measurement {
     on_local_set(async move {
         let arrivals = Arrivals::default();
-        let handles = (0..ops)
-            .map(|_| spawn_local(park(arrivals.clone())))
-            .collect();
+        let handles = (0..ops).map(|_| spawn_local(park(arrivals.clone()))).collect();
         abort(handles, &arrivals).await
     })
 }
@@ -114,9 +110,7 @@ fn local_abort(ops: usize) -> Measurement {
 fn tokio_abort(ops: usize) -> Measurement {
     on_tokio(async move {
         let arrivals = Arrivals::default();
-        let handles = (0..ops)
-            .map(|_| tokio::spawn(park(arrivals.clone())))
-            .collect();
+        let handles = (0..ops).map(|_| tokio::spawn(park(arrivals.clone()))).collect();
         abort(handles, &arrivals).await
     })
 }

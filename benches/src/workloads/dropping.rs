@@ -21,8 +21,7 @@ pub(crate) static WORKLOADS: &[Workload] = &[Workload {
         Contender::native(trine_drop),
         Contender::peer("FuturesUnordered", unordered_drop),
         Contender::peer("LocalSet", local_drop).note("the whole LocalSet is dropped"),
-        Contender::peer("tokio runtime", tokio_drop)
-            .note("the whole runtime is dropped: its tasks have no owner"),
+        Contender::peer("tokio runtime", tokio_drop).note("the whole runtime is dropped: its tasks have no owner"),
         Contender::peer("smol LocalExecutor", smol_drop).note("the whole executor is dropped"),
     ],
 }];

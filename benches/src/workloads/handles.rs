@@ -51,9 +51,7 @@ fn trine_handles(ops: usize, batch: usize) -> Measurement {
         let mut handles = Vec::with_capacity(batch);
         let clock = Stopwatch::start();
         for _ in 0..batches {
-            handles.extend(
-                (0..batch).map(|index| nursery.spawn(async move { Ok(child(index).await) })),
-            );
+            handles.extend((0..batch).map(|index| nursery.spawn(async move { Ok(child(index).await) })));
             for handle in handles.drain(..) {
                 black_box(handle.await?);
             }

@@ -23,10 +23,7 @@ pub(crate) fn on_trine<T>(body: impl Future<Output = trine::Result<T>>) -> T {
 
 /// Builds tokio's single-threaded runtime, with timers and without I/O.
 pub(crate) fn tokio_runtime() -> runtime::Runtime {
-    runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .expect("a runtime without I/O starts")
+    runtime::Builder::new_current_thread().enable_time().build().expect("a runtime without I/O starts")
 }
 
 /// Runs `body` on tokio's single-threaded runtime.
@@ -79,11 +76,7 @@ pub(crate) async fn park(arrivals: Arrivals) {
 }
 
 /// Polls `children` until all of `ops` are parked.
-pub(crate) async fn park_all<F: Future>(
-    children: &mut FuturesUnordered<F>,
-    arrivals: &Arrivals,
-    ops: usize,
-) {
+pub(crate) async fn park_all<F: Future>(children: &mut FuturesUnordered<F>, arrivals: &Arrivals, ops: usize) {
     while !arrivals.complete(ops) {
         poll_once(children.next()).await;
     }

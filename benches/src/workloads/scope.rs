@@ -33,8 +33,7 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         goal: "",
         contenders: &[
             Contender::native(trine_scope),
-            Contender::peer("tokio CancellationToken", token_scope)
-                .note("a child token and run_until_cancelled"),
+            Contender::peer("tokio CancellationToken", token_scope).note("a child token and run_until_cancelled"),
         ],
     },
     Workload {
@@ -103,11 +102,7 @@ fn trine_scope(ops: usize) -> Measurement {
     on_trine(async move {
         let clock = Stopwatch::start();
         for index in 0..ops {
-            black_box(
-                trine::CancelScope::new()
-                    .run(async move { Ok(black_box(index)) })
-                    .await?,
-            );
+            black_box(trine::CancelScope::new().run(async move { Ok(black_box(index)) }).await?);
         }
         Ok(clock.stop(ops))
     })
@@ -118,22 +113,14 @@ fn token_scope(ops: usize) -> Measurement {
         let outer = CancellationToken::new();
         let clock = Stopwatch::start();
         for index in 0..ops {
-            black_box(
-                outer
-                    .child_token()
-                    .run_until_cancelled(async move { black_box(index) })
-                    .await,
-            );
+            black_box(outer.child_token().run_until_cancelled(async move { black_box(index) }).await);
         }
         clock.stop(ops)
     })
 }
 
 fn trine_check(ops: usize, depth: usize) -> Measurement {
-    fn scopes(
-        ops: usize,
-        depth: usize,
-    ) -> Pin<Box<dyn Future<Output = trine::Result<Measurement>> + Send>> {
+    fn scopes(ops: usize, depth: usize) -> Pin<Box<dyn Future<Output = trine::Result<Measurement>> + Send>> {
         if depth == 0 {
             return Box::pin(async move {
                 let clock = Stopwatch::start();
@@ -144,9 +131,7 @@ fn trine_check(ops: usize, depth: usize) -> Measurement {
             });
         }
         Box::pin(async move {
-            let outcome = trine::CancelScope::new()
-                .run(scopes(ops, depth - 1))
-                .await?;
+            let outcome = trine::CancelScope::new().run(scopes(ops, depth - 1)).await?;
             Ok(outcome.expect("nobody cancels the scope"))
         })
     }

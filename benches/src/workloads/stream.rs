@@ -27,13 +27,9 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         contenders: &[
             Contender::native(|ops| trine_stream(ops, 0)),
             Contender::peer("tokio mpsc", |ops| tokio_stream(ops, 1)).note(NEAREST),
-            Contender::peer("async-channel on smol", |ops| async_channel_stream(ops, 1))
-                .note(NEAREST),
+            Contender::peer("async-channel on smol", |ops| async_channel_stream(ops, 1)).note(NEAREST),
             Contender::peer("futures mpsc on smol", |ops| futures_stream(ops, 0)).note(SLOT),
-            Contender::reference("futures mpsc on trine", |ops| {
-                futures_stream_on_trine(ops, 0)
-            })
-            .note(SLOT),
+            Contender::reference("futures mpsc on trine", |ops| futures_stream_on_trine(ops, 0)).note(SLOT),
         ],
     },
     Workload {
@@ -48,10 +44,7 @@ pub(crate) static WORKLOADS: &[Workload] = &[
             Contender::peer("tokio mpsc", |ops| tokio_stream(ops, 1)),
             Contender::peer("async-channel on smol", |ops| async_channel_stream(ops, 1)),
             Contender::peer("futures mpsc on smol", |ops| futures_stream(ops, 0)).note(SAME_SLOTS),
-            Contender::reference("futures mpsc on trine", |ops| {
-                futures_stream_on_trine(ops, 0)
-            })
-            .note(SAME_SLOTS),
+            Contender::reference("futures mpsc on trine", |ops| futures_stream_on_trine(ops, 0)).note(SAME_SLOTS),
         ],
     },
     Workload {
@@ -64,15 +57,9 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         contenders: &[
             Contender::native(|ops| trine_stream(ops, 128)),
             Contender::peer("tokio mpsc", |ops| tokio_stream(ops, 128)),
-            Contender::peer("async-channel on smol", |ops| {
-                async_channel_stream(ops, 128)
-            }),
-            Contender::peer("futures mpsc on smol", |ops| futures_stream(ops, 127))
-                .note(SAME_SLOTS),
-            Contender::reference("futures mpsc on trine", |ops| {
-                futures_stream_on_trine(ops, 127)
-            })
-            .note(SAME_SLOTS),
+            Contender::peer("async-channel on smol", |ops| async_channel_stream(ops, 128)),
+            Contender::peer("futures mpsc on smol", |ops| futures_stream(ops, 127)).note(SAME_SLOTS),
+            Contender::reference("futures mpsc on trine", |ops| futures_stream_on_trine(ops, 127)).note(SAME_SLOTS),
         ],
     },
 ];

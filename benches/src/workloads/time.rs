@@ -37,8 +37,7 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         goal: ">= 2x tokio in CPU time",
         contenders: &[
             Contender::native(trine_fire),
-            Contender::peer("LocalSet", tokio_fire)
-                .note("detached: no result, a shared count tells the end"),
+            Contender::peer("LocalSet", tokio_fire).note("detached: no result, a shared count tells the end"),
             Contender::peer("async-io on smol", async_io_fire)
                 .note("detached: no result, a shared count tells the end"),
         ],
@@ -59,11 +58,7 @@ fn spread(index: usize) -> Duration {
 }
 
 /// Makes, polls and drops sleeps, with a yield between turns.
-async fn sleeps<S: Future, Y: Future>(
-    ops: usize,
-    sleep: impl Fn() -> S,
-    yield_now: impl Fn() -> Y,
-) -> Measurement {
+async fn sleeps<S: Future, Y: Future>(ops: usize, sleep: impl Fn() -> S, yield_now: impl Fn() -> Y) -> Measurement {
     let turns = ops.div_ceil(PER_TURN);
     let clock = Stopwatch::start();
     for _ in 0..turns {
@@ -84,11 +79,7 @@ fn tokio_sleep(ops: usize) -> Measurement {
 }
 
 fn async_io_sleep(ops: usize) -> Measurement {
-    async_io::block_on(sleeps(
-        ops,
-        || Timer::after(HOUR),
-        futures_lite::future::yield_now,
-    ))
+    async_io::block_on(sleeps(ops, || Timer::after(HOUR), futures_lite::future::yield_now))
 }
 
 fn trine_fire(ops: usize) -> Measurement {

@@ -123,9 +123,7 @@ fn local_set(ops: usize, tasks: usize) -> Measurement {
     let turns = turns(ops, tasks);
     on_local_set(async move {
         let clock = Stopwatch::start();
-        let handles: Vec<_> = (0..tasks)
-            .map(|_| spawn_local(tokio_turns(turns)))
-            .collect();
+        let handles: Vec<_> = (0..tasks).map(|_| spawn_local(tokio_turns(turns))).collect();
         for handle in handles {
             handle.await.expect("a task does not panic");
         }
@@ -137,9 +135,7 @@ fn tokio_spawn(ops: usize, tasks: usize) -> Measurement {
     let turns = turns(ops, tasks);
     on_tokio(async move {
         let clock = Stopwatch::start();
-        let handles: Vec<_> = (0..tasks)
-            .map(|_| tokio::spawn(tokio_turns(turns)))
-            .collect();
+        let handles: Vec<_> = (0..tasks).map(|_| tokio::spawn(tokio_turns(turns))).collect();
         for handle in handles {
             handle.await.expect("a task does not panic");
         }

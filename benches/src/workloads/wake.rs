@@ -66,11 +66,7 @@ pub(crate) static WORKLOADS: &[Workload] = &[
 fn per_level(ops: usize, run: fn(usize, usize) -> Measurement) -> Measurement {
     let (shallow, deep) = (run(ops, 1), run(ops, 16));
     let level = |deep: Duration, shallow: Duration| deep.saturating_sub(shallow) / 15;
-    Measurement {
-        ops,
-        wall: level(deep.wall, shallow.wall),
-        cpu: level(deep.cpu, shallow.cpu),
-    }
+    Measurement { ops, wall: level(deep.wall, shallow.wall), cpu: level(deep.cpu, shallow.cpu) }
 }
 
 /// Who may go on.

@@ -85,10 +85,8 @@ pub fn check(program: &Program, setup: &Setup) -> Report {
     let tally = Arc::new(Tally::default());
     let counter = Arc::new(Counter::default());
     let worlds = Arc::new(Mutex::new(Vec::new()));
-    let mut builder = trine::Builder::new()
-        .backend(setup.backend.clone())
-        .clock(MockClock::new().autojump())
-        .order(setup.order);
+    let mut builder =
+        trine::Builder::new().backend(setup.backend.clone()).clock(MockClock::new().autojump()).order(setup.order);
     if program.seed % 4 == 0 {
         builder = builder.instrument(Told(counter.clone()));
     }

@@ -21,10 +21,7 @@ fn sends(channel: &mut Channel, value: u32) -> Vec<u32> {
 }
 
 fn blocks_sending(channel: &mut Channel, value: u32) -> Key {
-    assert_eq!(
-        channel.try_send(&mut Some(value)).unwrap_err(),
-        SendRefusal::Full
-    );
+    assert_eq!(channel.try_send(&mut Some(value)).unwrap_err(), SendRefusal::Full);
     channel.queue_send(TX, Fake::new(value), Some(value)).0
 }
 
@@ -49,14 +46,8 @@ fn items_come_out_in_order() {
     let mut channel = channel(2);
     sends(&mut channel, 1);
     sends(&mut channel, 2);
-    assert_eq!(
-        channel.try_send(&mut Some(3)).unwrap_err(),
-        SendRefusal::Full
-    );
-    assert_eq!(
-        (receives(&mut channel), receives(&mut channel)),
-        (Ok(1), Ok(2))
-    );
+    assert_eq!(channel.try_send(&mut Some(3)).unwrap_err(), SendRefusal::Full);
+    assert_eq!((receives(&mut channel), receives(&mut channel)), (Ok(1), Ok(2)));
     assert_eq!(receives(&mut channel), Err(RecvRefusal::Empty));
 }
 
@@ -73,11 +64,7 @@ fn waiting_receive_gets_the_item_directly() {
     let mut channel = channel(5);
     let key = blocks_receiving(&mut channel, 7);
     assert_eq!(sends(&mut channel, 1), [7]);
-    assert_eq!(
-        receives(&mut channel),
-        Err(RecvRefusal::Empty),
-        "it cannot be taken in between"
-    );
+    assert_eq!(receives(&mut channel), Err(RecvRefusal::Empty), "it cannot be taken in between");
     assert_eq!(channel.statistics().peak_buffered, 0);
     assert_eq!(handed(&mut channel, key), Ok(1));
 }
@@ -89,14 +76,8 @@ fn freed_place_goes_to_the_first_blocked_send() {
     let key = blocks_sending(&mut channel, 2);
     let (item, moved_up) = channel.try_recv().unwrap();
     assert_eq!((item, moved_up.map(|wait| wait.id)), (1, Some(2)));
-    assert_eq!(
-        channel.try_send(&mut Some(3)).unwrap_err(),
-        SendRefusal::Full
-    );
-    assert!(matches!(
-        channel.sending.poll(key, &cx()),
-        Progress::Done(SendSlot { value: None, .. })
-    ));
+    assert_eq!(channel.try_send(&mut Some(3)).unwrap_err(), SendRefusal::Full);
+    assert!(matches!(channel.sending.poll(key, &cx()), Progress::Done(SendSlot { value: None, .. })));
     assert_eq!(receives(&mut channel), Ok(2));
 }
 
@@ -122,10 +103,7 @@ fn cancelled_waits_are_not_seen() {
     channel.queue_recv(RX, wait.clone());
     wait.cancel();
     assert_eq!(channel.statistics().waiting_recv, 0);
-    assert_eq!(
-        channel.try_send(&mut Some(3)).unwrap_err(),
-        SendRefusal::Full
-    );
+    assert_eq!(channel.try_send(&mut Some(3)).unwrap_err(), SendRefusal::Full);
 }
 
 #[test]
@@ -133,10 +111,7 @@ fn last_sender_leaves_the_buffer_and_ends_blocked_receives() {
     let mut channel = channel(1);
     sends(&mut channel, 1);
     drop(channel.close_sender(TX));
-    assert_eq!(
-        (receives(&mut channel), receives(&mut channel)),
-        (Ok(1), Err(RecvRefusal::Ended))
-    );
+    assert_eq!((receives(&mut channel), receives(&mut channel)), (Ok(1), Err(RecvRefusal::Ended)));
 
     let mut channel = self::channel(1);
     let key = blocks_receiving(&mut channel, 7);
@@ -150,20 +125,14 @@ fn last_receiver_discards_the_buffer_and_breaks_blocked_sends() {
     sends(&mut channel, 1);
     let key = blocks_sending(&mut channel, 2);
     let (wakes, discarded) = channel.close_receiver(RX);
-    assert_eq!(
-        (ids(wakes), discarded.into_iter().collect::<Vec<_>>()),
-        (vec![2], vec![1])
-    );
+    assert_eq!((ids(wakes), discarded.into_iter().collect::<Vec<_>>()), (vec![2], vec![1]));
     match channel.sending.poll(key, &cx()) {
         Progress::Done(slot) => {
             assert_eq!((slot.value, slot.refusal), (Some(2), SendRefusal::Broken))
         }
         progress => panic!("{progress:?}"),
     }
-    assert_eq!(
-        channel.try_send(&mut Some(3)).unwrap_err(),
-        SendRefusal::Broken
-    );
+    assert_eq!(channel.try_send(&mut Some(3)).unwrap_err(), SendRefusal::Broken);
 }
 
 #[test]
@@ -195,18 +164,9 @@ fn item_of_a_dropped_receive_goes_on_to_the_next() {
 
 #[test]
 fn items_of_dropped_receives_come_back_in_order_before_all_others() {
-    for order in [
-        [0, 1, 2],
-        [0, 2, 1],
-        [1, 0, 2],
-        [1, 2, 0],
-        [2, 0, 1],
-        [2, 1, 0],
-    ] {
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
         let mut channel = channel(1);
-        let keys: Vec<_> = (0..3)
-            .map(|id| blocks_receiving(&mut channel, id))
-            .collect();
+        let keys: Vec<_> = (0..3).map(|id| blocks_receiving(&mut channel, id)).collect();
         for value in 0..4 {
             sends(&mut channel, value);
         }
@@ -252,10 +212,7 @@ fn streams_are_told_but_not_handed_anything() {
 fn streams_are_told_of_a_send_that_blocks_in_a_rendezvous() {
     let mut channel = channel(0);
     channel.watch(RX, Fake::new(1));
-    assert_eq!(
-        channel.try_send(&mut Some(10)).unwrap_err(),
-        SendRefusal::Full
-    );
+    assert_eq!(channel.try_send(&mut Some(10)).unwrap_err(), SendRefusal::Full);
     assert_eq!(ids(channel.queue_send(TX, Fake::new(2), Some(10)).1), [1]);
     assert_eq!(receives(&mut channel), Ok(10));
 }
@@ -312,13 +269,8 @@ impl Run {
             6..=10 => self.receive(),
             11 | 12 if !self.sends.is_empty() => self.poll_or_drop_send(),
             13..=15 if !self.receives.is_empty() => self.poll_or_drop_receive(),
-            16 if !self.sends.is_empty() => {
-                self.sends[self.random.below(self.sends.len())].1.cancel()
-            }
-            17 if !self.receives.is_empty() => self.receives
-                [self.random.below(self.receives.len())]
-            .1
-            .cancel(),
+            16 if !self.sends.is_empty() => self.sends[self.random.below(self.sends.len())].1.cancel(),
+            17 if !self.receives.is_empty() => self.receives[self.random.below(self.receives.len())].1.cancel(),
             18 => self.change_handles(),
             19 if !self.watches.is_empty() => self.change_watches(),
             _ => {}
@@ -352,11 +304,9 @@ impl Run {
             Err(RecvRefusal::Empty) => {
                 let wait = Fake::new(0);
                 if self.random.below(4) == 0 {
-                    self.watches
-                        .push((self.channel.watch(handle, wait.clone()), wait));
+                    self.watches.push((self.channel.watch(handle, wait.clone()), wait));
                 } else {
-                    self.receives
-                        .push((self.channel.queue_recv(handle, wait.clone()), wait));
+                    self.receives.push((self.channel.queue_recv(handle, wait.clone()), wait));
                 }
             }
             Err(refusal) => assert_eq!((refusal, self.senders.len()), (RecvRefusal::Ended, 0)),
@@ -379,9 +329,7 @@ impl Run {
     }
 
     fn poll_or_drop_receive(&mut self) {
-        let (key, wait) = self
-            .receives
-            .swap_remove(self.random.below(self.receives.len()));
+        let (key, wait) = self.receives.swap_remove(self.random.below(self.receives.len()));
         if self.random.below(3) == 0 {
             self.discarded.extend(self.channel.leave_recv(key).value);
             return;
@@ -407,15 +355,11 @@ impl Run {
             0..=3 if !self.senders.is_empty() => self.senders.push(self.channel.add_sender()),
             4..=7 if !self.receivers.is_empty() => self.receivers.push(self.channel.add_receiver()),
             8 if !self.senders.is_empty() => {
-                let handle = self
-                    .senders
-                    .swap_remove(self.random.below(self.senders.len()));
+                let handle = self.senders.swap_remove(self.random.below(self.senders.len()));
                 drop(self.channel.close_sender(handle));
             }
             9 if !self.receivers.is_empty() => {
-                let handle = self
-                    .receivers
-                    .swap_remove(self.random.below(self.receivers.len()));
+                let handle = self.receivers.swap_remove(self.random.below(self.receivers.len()));
                 self.discarded.extend(self.channel.close_receiver(handle).1);
             }
             _ => {}
@@ -427,36 +371,14 @@ impl Run {
         let state = self.channel.statistics();
         let capacity = self.channel.capacity;
         let watched = self.channel.watching.iter().next().is_some();
-        assert!(
-            !watched || (state.buffered == 0 && state.waiting_send == 0 && state.senders > 0),
-            "3: {state:?}"
-        );
-        let state = Statistics {
-            waiting_recv: self.channel.receiving.len(),
-            ..state
-        };
-        assert!(
-            state.waiting_recv == 0 || (state.buffered == 0 && state.waiting_send == 0),
-            "1: {state:?}"
-        );
-        assert!(
-            state.waiting_send == 0 || (state.buffered >= capacity && state.waiting_recv == 0),
-            "2: {state:?}"
-        );
-        assert!(
-            state.receivers > 0 || (state.buffered == 0 && state.waiting_send == 0),
-            "4: {state:?}"
-        );
+        assert!(!watched || (state.buffered == 0 && state.waiting_send == 0 && state.senders > 0), "3: {state:?}");
+        let state = Statistics { waiting_recv: self.channel.receiving.len(), ..state };
+        assert!(state.waiting_recv == 0 || (state.buffered == 0 && state.waiting_send == 0), "1: {state:?}");
+        assert!(state.waiting_send == 0 || (state.buffered >= capacity && state.waiting_recv == 0), "2: {state:?}");
+        assert!(state.receivers > 0 || (state.buffered == 0 && state.waiting_send == 0), "4: {state:?}");
         assert!(state.senders > 0 || state.waiting_recv == 0, "4: {state:?}");
-        assert!(
-            state.buffered <= capacity + self.channel.returned.len(),
-            "5: {state:?}"
-        );
-        assert!(
-            self.channel.buffer.iter().is_sorted(),
-            "{:?}",
-            self.channel.buffer
-        );
+        assert!(state.buffered <= capacity + self.channel.returned.len(), "5: {state:?}");
+        assert!(self.channel.buffer.iter().is_sorted(), "{:?}", self.channel.buffer);
         assert!(self.channel.returned.iter().is_sorted());
     }
 

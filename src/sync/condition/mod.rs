@@ -71,9 +71,7 @@ pub struct ConditionStatistics {
 impl Condition {
     /// Makes a condition nobody waits for.
     pub const fn new() -> Self {
-        Self {
-            waits: Guarded::new(WaitQueue::new()),
-        }
+        Self { waits: Guarded::new(WaitQueue::new()) }
     }
 
     /// Unlocks the mutex of `guard`, waits for a notification, and locks the mutex again.
@@ -120,11 +118,7 @@ impl Condition {
     ///
     /// As [`wait`](Condition::wait), except that it looks for cancellation before anything else.
     #[track_caller]
-    pub fn wait_while<'a, G, F>(
-        &'a self,
-        guard: &'a mut G,
-        condition: F,
-    ) -> ConditionWaitWhile<'a, G, F>
+    pub fn wait_while<'a, G, F>(&'a self, guard: &'a mut G, condition: F) -> ConditionWaitWhile<'a, G, F>
     where
         G: Guard,
         F: FnMut(&mut G::Target) -> bool,
@@ -144,9 +138,7 @@ impl Condition {
 
     /// Counts who waits.
     pub fn statistics(&self) -> ConditionStatistics {
-        ConditionStatistics {
-            waiting: self.waits.with(|waits| waits.len()),
-        }
+        ConditionStatistics { waiting: self.waits.with(|waits| waits.len()) }
     }
 
     fn move_waiters(&self, n: usize, counted: bool) {
@@ -176,8 +168,6 @@ impl Default for Condition {
 
 impl fmt::Debug for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Condition")
-            .field("waiting", &self.statistics().waiting)
-            .finish_non_exhaustive()
+        f.debug_struct("Condition").field("waiting", &self.statistics().waiting).finish_non_exhaustive()
     }
 }

@@ -27,18 +27,10 @@ enum Phase {
     /// In the condition's queue, without the mutex.
     Queued(Key),
     /// In the mutex's queue, notified.
-    Notified {
-        wait: Acquiring,
-        key: Key,
-        counted: bool,
-    },
+    Notified { wait: Acquiring, key: Key, counted: bool },
     /// Cancelled, and waiting for the mutex under a shield. The hold lasts until the guard has the mutex: that of the
     /// wait itself ends when it is woken.
-    Regaining {
-        wait: Acquiring,
-        cancelled: Cancelled,
-        _hold: Hold,
-    },
+    Regaining { wait: Acquiring, cancelled: Cancelled, _hold: Hold },
     /// The guard holds the mutex again.
     Finished,
 }
@@ -52,10 +44,7 @@ struct Waiting {
 
 impl Waiting {
     const fn new(at: &'static Location<'static>) -> Self {
-        Self {
-            phase: Phase::Start(Entry::new()),
-            at,
-        }
+        Self { phase: Phase::Start(Entry::new()), at }
     }
 
     fn poll<G: Guard>(
@@ -67,10 +56,7 @@ impl Waiting {
         loop {
             match &mut self.phase {
                 Phase::Start(entry) => {
-                    assert!(
-                        guard.inside().is_held(),
-                        "`{OP}` needs a guard that holds its mutex"
-                    );
+                    assert!(guard.inside().is_held(), "`{OP}` needs a guard that holds its mutex");
                     match entry.poll(cx) {
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(Ok(())) => {
@@ -101,9 +87,7 @@ impl Waiting {
                     Poll::Ready(Ok(())) => return self.finish(guard, Ok(())),
                     Poll::Ready(Err(cancelled)) => self.regain(cancelled),
                 },
-                Phase::Regaining {
-                    wait, cancelled, ..
-                } => match wait.poll(guard.inside().raw(), OP, cx) {
+                Phase::Regaining { wait, cancelled, .. } => match wait.poll(guard.inside().raw(), OP, cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(_) => {
                         let cancelled = cancelled.clone();
@@ -116,20 +100,11 @@ impl Waiting {
     }
 
     /// Queues at the condition and unlocks; false if the wait is cancelled already.
-    fn queue<G: Guard>(
-        &mut self,
-        condition: &Condition,
-        guard: &mut G,
-        cx: &mut Context<'_>,
-    ) -> bool {
+    fn queue<G: Guard>(&mut self, condition: &Condition, guard: &mut G, cx: &mut Context<'_>) -> bool {
         let parked = Place::new(OP, self.at).park(cx);
         let queued = !parked.is_cancelled();
         if queued {
-            let slot = Slot {
-                lock: guard.inside().raw().share(),
-                moved: None,
-                counted: false,
-            };
+            let slot = Slot { lock: guard.inside().raw().share(), moved: None, counted: false };
             self.phase = Phase::Queued(condition.waits.with(|waits| waits.push_back(parked, slot)));
         } else {
             self.regain(cancelled());
@@ -140,26 +115,14 @@ impl Waiting {
 
     fn notified(&self, slot: &Slot) -> Phase {
         let key = slot.moved.expect("a notified waiter has been moved");
-        Phase::Notified {
-            wait: Acquiring::queued(key, self.at),
-            key,
-            counted: slot.counted,
-        }
+        Phase::Notified { wait: Acquiring::queued(key, self.at), key, counted: slot.counted }
     }
 
     fn regain(&mut self, cancelled: Cancelled) {
-        self.phase = Phase::Regaining {
-            wait: Acquiring::regain(self.at),
-            cancelled,
-            _hold: Hold::take(),
-        };
+        self.phase = Phase::Regaining { wait: Acquiring::regain(self.at), cancelled, _hold: Hold::take() };
     }
 
-    fn finish<G: Guard>(
-        &mut self,
-        guard: &mut G,
-        result: Result<(), Cancelled>,
-    ) -> Poll<Result<(), Cancelled>> {
+    fn finish<G: Guard>(&mut self, guard: &mut G, result: Result<(), Cancelled>) -> Poll<Result<(), Cancelled>> {
         self.phase = Phase::Finished;
         guard.inside().regained();
         Poll::Ready(result)
@@ -194,16 +157,8 @@ pub struct ConditionWait<'a, G: Guard> {
 }
 
 impl<'a, G: Guard> ConditionWait<'a, G> {
-    pub(super) const fn new(
-        condition: &'a Condition,
-        guard: &'a mut G,
-        at: &'static Location<'static>,
-    ) -> Self {
-        Self {
-            condition,
-            guard,
-            wait: Waiting::new(at),
-        }
+    pub(super) const fn new(condition: &'a Condition, guard: &'a mut G, at: &'static Location<'static>) -> Self {
+        Self { condition, guard, wait: Waiting::new(at) }
     }
 }
 
@@ -224,9 +179,7 @@ impl<G: Guard> Drop for ConditionWait<'_, G> {
 
 impl<G: Guard> fmt::Debug for ConditionWait<'_, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConditionWait")
-            .field("wait", &self.wait)
-            .finish_non_exhaustive()
+        f.debug_struct("ConditionWait").field("wait", &self.wait).finish_non_exhaustive()
     }
 }
 
@@ -257,13 +210,7 @@ impl<'a, G: Guard, F> ConditionWaitWhile<'a, G, F> {
         is_so: F,
         at: &'static Location<'static>,
     ) -> Self {
-        Self {
-            condition,
-            guard,
-            is_so,
-            stage: Stage::Start(Entry::new()),
-            at,
-        }
+        Self { condition, guard, is_so, stage: Stage::Start(Entry::new()), at }
     }
 }
 
@@ -316,8 +263,6 @@ impl<G: Guard, F> Drop for ConditionWaitWhile<'_, G, F> {
 
 impl<G: Guard, F> fmt::Debug for ConditionWaitWhile<'_, G, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConditionWaitWhile")
-            .field("stage", &self.stage)
-            .finish_non_exhaustive()
+        f.debug_struct("ConditionWaitWhile").field("stage", &self.stage).finish_non_exhaustive()
     }
 }

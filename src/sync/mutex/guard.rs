@@ -31,9 +31,7 @@ unsafe impl<T: ?Sized + Send> Sync for ValueCell<T> {}
 
 impl<T> ValueCell<T> {
     pub(super) const fn new(value: T) -> Self {
-        Self {
-            value: UnsafeCell::new(value),
-        }
+        Self { value: UnsafeCell::new(value) }
     }
 
     pub(super) fn into_inner(self) -> T {
@@ -116,20 +114,14 @@ impl<'a> Inside<'a> {
 #[cold]
 #[track_caller]
 fn not_held() -> ! {
-    panic!(
-        "this guard does not hold its mutex: a `Condition` wait that it was given was dropped before it finished"
-    )
+    panic!("this guard does not hold its mutex: a `Condition` wait that it was given was dropped before it finished")
 }
 
 impl<'a, T: ?Sized> MutexGuard<'a, T> {
     /// The caller has just taken the unit of the mutex's lock.
     #[inline]
     pub(super) const fn new(mutex: &'a Mutex<T>) -> Self {
-        Self {
-            mutex,
-            held: true,
-            value: PhantomData,
-        }
+        Self { mutex, held: true, value: PhantomData }
     }
 }
 
@@ -137,11 +129,7 @@ impl<T: ?Sized> OwnedMutexGuard<T> {
     /// The caller has just taken the unit of the mutex's lock.
     #[inline]
     pub(super) const fn new(mutex: Arc<Mutex<T>>) -> Self {
-        Self {
-            mutex,
-            held: true,
-            value: PhantomData,
-        }
+        Self { mutex, held: true, value: PhantomData }
     }
 }
 
@@ -202,10 +190,7 @@ impl<T: ?Sized> Guard for MutexGuard<'_, T> {}
 impl<T: ?Sized> Guarding for MutexGuard<'_, T> {
     #[inline]
     fn inside(&mut self) -> Inside<'_> {
-        Inside {
-            raw: &self.mutex.raw,
-            held: &mut self.held,
-        }
+        Inside { raw: &self.mutex.raw, held: &mut self.held }
     }
 }
 
@@ -214,10 +199,7 @@ impl<T: ?Sized> Guard for OwnedMutexGuard<T> {}
 impl<T: ?Sized> Guarding for OwnedMutexGuard<T> {
     #[inline]
     fn inside(&mut self) -> Inside<'_> {
-        Inside {
-            raw: &self.mutex.raw,
-            held: &mut self.held,
-        }
+        Inside { raw: &self.mutex.raw, held: &mut self.held }
     }
 }
 
@@ -237,21 +219,13 @@ impl<T: ?Sized> Drop for OwnedMutexGuard<T> {
 
 impl<T: ?Sized + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.held {
-            (**self).fmt(f)
-        } else {
-            f.write_str("<not held>")
-        }
+        if self.held { (**self).fmt(f) } else { f.write_str("<not held>") }
     }
 }
 
 impl<T: ?Sized + fmt::Debug> fmt::Debug for OwnedMutexGuard<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.held {
-            (**self).fmt(f)
-        } else {
-            f.write_str("<not held>")
-        }
+        if self.held { (**self).fmt(f) } else { f.write_str("<not held>") }
     }
 }
 

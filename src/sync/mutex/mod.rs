@@ -1,9 +1,6 @@
 //! Mutual exclusion by guards. `raw` is the lock, `guard` the access to the value, this file the public face.
 
-#[expect(
-    unsafe_code,
-    reason = "guards give access to the value in an `UnsafeCell`"
-)]
+#[expect(unsafe_code, reason = "guards give access to the value in an `UnsafeCell`")]
 mod guard;
 mod raw;
 
@@ -74,10 +71,7 @@ pub struct MutexStatistics {
 impl<T> Mutex<T> {
     /// Makes an unlocked mutex.
     pub const fn new(value: T) -> Self {
-        Self {
-            raw: RawLock::new(),
-            value: ValueCell::new(value),
-        }
+        Self { raw: RawLock::new(), value: ValueCell::new(value) }
     }
 
     /// Takes the value out.
@@ -107,10 +101,7 @@ impl<T: ?Sized> Mutex<T> {
     /// First come, first served.
     #[track_caller]
     pub fn lock(&self) -> MutexLock<'_, T> {
-        MutexLock {
-            mutex: self,
-            wait: Acquiring::new(Location::caller()),
-        }
+        MutexLock { mutex: self, wait: Acquiring::new(Location::caller()) }
     }
 
     /// Like [`lock`](Mutex::lock), with a guard that borrows nothing.
@@ -124,10 +115,7 @@ impl<T: ?Sized> Mutex<T> {
     /// As [`lock`](Mutex::lock).
     #[track_caller]
     pub fn lock_owned(self: Arc<Self>) -> MutexLockOwned<T> {
-        MutexLockOwned {
-            mutex: Some(self),
-            wait: Acquiring::new(Location::caller()),
-        }
+        MutexLockOwned { mutex: Some(self), wait: Acquiring::new(Location::caller()) }
     }
 
     /// Locks the mutex if it is free.
@@ -136,11 +124,7 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// [`WouldBlock`] if it is not.
     pub fn try_lock(&self) -> Result<MutexGuard<'_, T>, WouldBlock> {
-        if self.raw.with_pool(Pool::try_take) {
-            Ok(MutexGuard::new(self))
-        } else {
-            Err(WouldBlock)
-        }
+        if self.raw.with_pool(Pool::try_take) { Ok(MutexGuard::new(self)) } else { Err(WouldBlock) }
     }
 
     /// Locks the mutex if it is free, with a guard that borrows nothing.
@@ -149,11 +133,7 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// [`WouldBlock`] if it is not.
     pub fn try_lock_owned(self: Arc<Self>) -> Result<OwnedMutexGuard<T>, WouldBlock> {
-        if self.raw.with_pool(Pool::try_take) {
-            Ok(OwnedMutexGuard::new(self))
-        } else {
-            Err(WouldBlock)
-        }
+        if self.raw.with_pool(Pool::try_take) { Ok(OwnedMutexGuard::new(self)) } else { Err(WouldBlock) }
     }
 
     /// Is it locked?
@@ -163,10 +143,7 @@ impl<T: ?Sized> Mutex<T> {
 
     /// Says whether it is locked, and counts who waits.
     pub fn statistics(&self) -> MutexStatistics {
-        self.raw.with_pool(|pool| MutexStatistics {
-            locked: pool.used() > 0,
-            waiting: pool.waiting(),
-        })
+        self.raw.with_pool(|pool| MutexStatistics { locked: pool.used() > 0, waiting: pool.waiting() })
     }
 }
 
@@ -206,9 +183,7 @@ impl<'a, T: ?Sized> Future for MutexLock<'a, T> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mutex = self.mutex;
-        self.wait
-            .poll(&mutex.raw, OP, cx)
-            .map_ok(|()| MutexGuard::new(mutex))
+        self.wait.poll(&mutex.raw, OP, cx).map_ok(|()| MutexGuard::new(mutex))
     }
 }
 
@@ -221,9 +196,7 @@ impl<T: ?Sized> Drop for MutexLock<'_, T> {
 
 impl<T: ?Sized> fmt::Debug for MutexLock<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MutexLock")
-            .field("wait", &self.wait)
-            .finish_non_exhaustive()
+        f.debug_struct("MutexLock").field("wait", &self.wait).finish_non_exhaustive()
     }
 }
 
@@ -240,15 +213,11 @@ impl<T: ?Sized> Future for MutexLockOwned<T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let Some(mutex) = &this.mutex else {
-            polled_after_end(OP)
-        };
+        let Some(mutex) = &this.mutex else { polled_after_end(OP) };
         match this.wait.poll(&mutex.raw, OP, cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(locked) => {
-                let Some(mutex) = this.mutex.take() else {
-                    polled_after_end(OP)
-                };
+                let Some(mutex) = this.mutex.take() else { polled_after_end(OP) };
                 Poll::Ready(locked.map(|()| OwnedMutexGuard::new(mutex)))
             }
         }
@@ -265,8 +234,6 @@ impl<T: ?Sized> Drop for MutexLockOwned<T> {
 
 impl<T: ?Sized> fmt::Debug for MutexLockOwned<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MutexLockOwned")
-            .field("wait", &self.wait)
-            .finish_non_exhaustive()
+        f.debug_struct("MutexLockOwned").field("wait", &self.wait).finish_non_exhaustive()
     }
 }

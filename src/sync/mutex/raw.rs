@@ -19,10 +19,7 @@ pub(crate) struct RawLock {
 
 impl RawLock {
     pub(crate) const fn new() -> Self {
-        Self {
-            inline: Guarded::new(Some(Pool::new(1))),
-            shared: OnceLock::new(),
-        }
+        Self { inline: Guarded::new(Some(Pool::new(1))), shared: OnceLock::new() }
     }
 
     /// The pool, in a place that outlives the mutex.

@@ -4,15 +4,11 @@ use crate::sync::queue::Progress;
 use std::task::{Context, Waker};
 
 fn queued(pool: &mut Pool<Fake>, id: u32) -> Key {
-    pool.take_or_queue(Fake::new(id))
-        .expect_err("no unit is left")
+    pool.take_or_queue(Fake::new(id)).expect_err("no unit is left")
 }
 
 fn is_served(pool: &mut Pool<Fake>, key: Key) -> bool {
-    matches!(
-        pool.waits.poll(key, &Context::from_waker(Waker::noop())),
-        Progress::Done(())
-    )
+    matches!(pool.waits.poll(key, &Context::from_waker(Waker::noop())), Progress::Done(()))
 }
 
 #[test]
@@ -35,10 +31,7 @@ fn unit_of_a_dropped_wait_goes_on_to_the_next() {
     let first = queued(&mut pool, 1);
     let second = queued(&mut pool, 2);
     pool.give_back();
-    assert!(matches!(
-        pool.leave(first),
-        Left::Served(Some(Fake { id: 2, .. }))
-    ));
+    assert!(matches!(pool.leave(first), Left::Served(Some(Fake { id: 2, .. }))));
     assert!(is_served(&mut pool, second));
 }
 
@@ -47,10 +40,7 @@ fn wait_that_leaves_unserved_takes_nothing_along() {
     let mut pool = Pool::new(1);
     assert!(pool.try_take());
     let key = queued(&mut pool, 1);
-    assert!(matches!(
-        pool.leave(key),
-        Left::Unserved(Fake { id: 1, .. })
-    ));
+    assert!(matches!(pool.leave(key), Left::Unserved(Fake { id: 1, .. })));
     assert!(pool.give_back().is_none());
     assert!(pool.try_take());
 }
@@ -123,10 +113,7 @@ fn units_are_conserved() {
                 4 if !waits.is_empty() => waits[random.below(waits.len())].1.cancel(),
                 5 if !waits.is_empty() => {
                     let at = random.below(waits.len());
-                    match pool
-                        .waits
-                        .poll(waits[at].0, &Context::from_waker(Waker::noop()))
-                    {
+                    match pool.waits.poll(waits[at].0, &Context::from_waker(Waker::noop())) {
                         Progress::Done(()) => {
                             held += 1;
                             waits.swap_remove(at);

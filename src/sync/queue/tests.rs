@@ -56,15 +56,10 @@ fn completed_beats_cancelled() {
 #[test]
 fn removed_from_the_middle_leaves_the_order() {
     let mut queue = WaitQueue::new();
-    let keys: Vec<_> = (0..3)
-        .map(|id| queue.push_back(Fake::new(id), id))
-        .collect();
+    let keys: Vec<_> = (0..3).map(|id| queue.push_back(Fake::new(id), id)).collect();
     let (slot, parked) = queue.remove(keys[1]);
     assert_eq!((slot, parked.map(|wait| wait.id)), (1, Some(1)));
-    assert_eq!(
-        (pop_id(&mut queue), pop_id(&mut queue), pop_id(&mut queue)),
-        (Some(0), Some(2), None)
-    );
+    assert_eq!((pop_id(&mut queue), pop_id(&mut queue), pop_id(&mut queue)), (Some(0), Some(2), None));
 }
 
 #[test]
@@ -87,10 +82,7 @@ fn renewal_under_a_cancelled_scope_ends_the_wait() {
     let fresh = Fake::new(1);
     fresh.cancel();
     let (progress, old) = queue.renew(key, fresh);
-    assert!(matches!(
-        progress,
-        Progress::Cancelled(0, Fake { id: 1, .. })
-    ));
+    assert!(matches!(progress, Progress::Cancelled(0, Fake { id: 1, .. })));
     assert_eq!(old.id, 0);
     assert!(queue.is_empty());
 }
@@ -114,10 +106,7 @@ fn take_where_completes_only_what_matches() {
     let mut taken = vec![];
     queue.take_where(|slot| slot % 2 == 0, |wait, _| taken.push(wait.id));
     assert_eq!(taken, [0, 2]);
-    assert_eq!(
-        (pop_id(&mut queue), pop_id(&mut queue), pop_id(&mut queue)),
-        (Some(1), Some(3), None)
-    );
+    assert_eq!((pop_id(&mut queue), pop_id(&mut queue), pop_id(&mut queue)), (Some(1), Some(3), None));
 }
 
 #[test]
@@ -128,9 +117,7 @@ fn entries_are_recycled_and_a_huge_slab_is_given_back() {
         queue.remove(key);
     }
     assert_eq!(queue.entries.len(), 1);
-    let keys: Vec<_> = (0..=KEEP as u32)
-        .map(|id| queue.push_back(Fake::new(id), 0))
-        .collect();
+    let keys: Vec<_> = (0..=KEEP as u32).map(|id| queue.push_back(Fake::new(id), 0)).collect();
     assert_eq!(queue.entries.len(), KEEP + 1);
     for key in keys {
         queue.remove(key);
@@ -182,11 +169,8 @@ fn behaves_as_a_list() {
                 }
                 _ => {}
             }
-            let live: Vec<_> = waiting
-                .iter()
-                .filter(|(_, wait)| !wait.is_cancelled())
-                .map(|(_, wait)| wait.id)
-                .collect();
+            let live: Vec<_> =
+                waiting.iter().filter(|(_, wait)| !wait.is_cancelled()).map(|(_, wait)| wait.id).collect();
             assert_eq!(queue.iter().copied().collect::<Vec<_>>(), live);
             assert_eq!(queue.occupied as usize, waiting.len() + over.len());
         }

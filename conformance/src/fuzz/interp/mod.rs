@@ -289,9 +289,7 @@ fn leaf(cx: Cx, op: Op) -> Run {
             }
             Ok(())
         }),
-        Op::SleepPast => {
-            Box::pin(async { Ok(trine::sleep_until(trine::now() - Duration::from_millis(3)).await?) })
-        }
+        Op::SleepPast => Box::pin(async { Ok(trine::sleep_until(trine::now() - Duration::from_millis(3)).await?) }),
         Op::SleepForever => Box::pin(async { match trine::sleep_forever().await? {} }),
         Op::AllBlocked => Box::pin(async { Ok(trine::testing::wait_all_tasks_blocked().await?) }),
         Op::Ignore(times) => Box::pin(async move {
@@ -444,9 +442,7 @@ async fn limited<T>(cx: &Cx, limit: StartLimit, start: Fut<'_, T>) -> Result<Opt
     match limit {
         StartLimit::None => start.await.map(Some),
         StartLimit::Deadline(d) => trine::move_on_after(millis(d), start).await,
-        StartLimit::Drop(polls) => {
-            DropAfter { world: cx.world.clone(), inner: Some(start), polls }.await.transpose()
-        }
+        StartLimit::Drop(polls) => DropAfter { world: cx.world.clone(), inner: Some(start), polls }.await.transpose(),
     }
 }
 

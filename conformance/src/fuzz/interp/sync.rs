@@ -61,8 +61,7 @@ async fn with_guard(cx: &Cx, mut guard: OwnedMutexGuard<u64>, inner: Run) -> tri
 
 pub(super) fn await_condition(cx: Cx, number: u8) -> Run {
     Box::pin(async move {
-        let (condition, mutex) =
-            (&cx.world.conditions[usize::from(number)], &cx.world.mutexes[usize::from(number)]);
+        let (condition, mutex) = (&cx.world.conditions[usize::from(number)], &cx.world.mutexes[usize::from(number)]);
         let mut guard = mutex.clone().lock_owned().await?;
         let result = condition.wait(&mut guard).await;
         if !mutex.is_locked() {
