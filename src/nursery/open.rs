@@ -26,7 +26,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
 /// A spawn from a thread that does not hold the root: run by the nursery's next poll.
-pub(crate) type Job = Box<dyn FnOnce(&CoreSlot, &Root) + Send>;
+pub(crate) type Job = ScopedJob<'static>;
+
+/// As [`Job`], for what the nursery outlives.
+pub(crate) type ScopedJob<'a> = Box<dyn FnOnce(&CoreSlot, &Root) + Send + 'a>;
 
 /// What `&Nursery` refers to.
 pub(crate) struct Shared<E> {
@@ -140,6 +143,9 @@ impl<T, E: TaskError> Finished<T, E> {
     }
 }
 
+/// What a nursery comes to, and the panic that goes on instead.
+type Concluded<T, E> = (Finished<T, E>, Option<Panic>);
+
 /// The erased nursery.
 pub(crate) trait Open<T, E> {
     /// Ready: everything has ended; `finish` tells how.
@@ -172,7 +178,7 @@ pub(crate) struct Cell<'env, N, B, Fut, T, E> {
     own: StdCell<Option<&'static Root>>,
     scope: StdCell<Option<Arc<ScopeShared>>>,
     /// What it came to, if that was found out inside a root of its own.
-    outcome: StdCell<Option<(Finished<T, E>, Option<Panic>)>>,
+    outcome: StdCell<Option<Concluded<T, E>>>,
     at: &'static Location<'static>,
     marker: PhantomData<(&'env (), E)>,
 }
@@ -395,7 +401,7 @@ where
         }
     }
 
-    fn conclude(&self) -> (Finished<T, E>, Option<Panic>) {
+    fn conclude(&self) -> Concluded<T, E> {
         let shared = self.shared();
         let core = shared.core();
         shared.closed.set(true);

@@ -1,8 +1,8 @@
 //! Spawning: on the nursery's own thread straight into its memory, from another by a job in its inbox.
 
-use super::core::{CoreSlot, spawn_task};
+use super::core::spawn_task;
 use super::handle::{Handle, JoinCell, Joined};
-use super::open::{Job, Shared};
+use super::open::{Job, ScopedJob, Shared};
 use super::start::{Start, TaskStatus};
 use super::{Nursery, core};
 use crate::error::{Error, Result, StartError, TaskError};
@@ -90,11 +90,7 @@ pub(crate) fn name_task(h: &Header, name: Name) {
 }
 
 /// A job that makes a task of `fut` when the nursery takes it in.
-pub(crate) fn job<'a, F, E>(
-    fut: F,
-    name: Name,
-    then: impl FnOnce(&Header) + Send + 'a,
-) -> Box<dyn FnOnce(&CoreSlot, &Root) + Send + 'a>
+pub(crate) fn job<'a, F, E>(fut: F, name: Name, then: impl FnOnce(&Header) + Send + 'a) -> ScopedJob<'a>
 where
     F: Future<Output = Result<(), E>> + Send + 'a,
     E: TaskError + 'a,
@@ -115,7 +111,7 @@ where
 ///
 /// # Safety
 /// The job is run or dropped before what it borrows ends.
-pub(crate) unsafe fn erase<'a>(job: Box<dyn FnOnce(&CoreSlot, &Root) + Send + 'a>) -> Job {
+pub(crate) unsafe fn erase<'a>(job: ScopedJob<'a>) -> Job {
     // SAFETY: only the lifetime changes.
     unsafe { std::mem::transmute(job) }
 }
@@ -152,7 +148,7 @@ where
         }
     }
     let parts = AssertSend((fut, then, current_locals()));
-    let job: Box<dyn FnOnce(&CoreSlot, &Root) + Send + '_> = Box::new(move |core, root| {
+    let job: ScopedJob<'_> = Box::new(move |core, root| {
         let (fut, then, locals) = parts.get();
         // SAFETY: run by the nursery that the job was left for, in its poll.
         let h = unsafe { &*spawn_task::<F, E>(core, root, fut) };

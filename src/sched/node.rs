@@ -105,11 +105,6 @@ impl SlotRef {
     pub(crate) fn is_live(&self) -> bool {
         self.get().generation() == self.generation
     }
-
-    #[inline(always)]
-    pub(crate) fn generation(&self) -> u32 {
-        self.generation
-    }
 }
 
 impl Clone for SlotRef {
@@ -340,6 +335,7 @@ impl Later {
 
 /// What a change of the tree leaves to be done; done only after the tree is consistent again.
 #[must_use]
+#[expect(clippy::box_collection, reason = "one word: it is nearly always none, and returned everywhere")]
 pub(crate) struct Wakes(Option<Box<Vec<Later>>>);
 
 impl Wakes {
@@ -387,7 +383,7 @@ impl Wakes {
             }
         }
         let mut rest = Rest(list.into_iter());
-        while let Some(later) = rest.0.next() {
+        for later in rest.0.by_ref() {
             later.run();
         }
     }

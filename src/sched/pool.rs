@@ -7,7 +7,7 @@
 //! - `free` lists and chunks are touched only by the holder of the root; `given_back` takes slots from any thread.
 //! - Each slot in use counts one on the root. Chunks are unmapped when the root has ended and its count is zero.
 
-use super::node::{Kind, Node};
+use super::node::Node;
 use super::root::Root;
 use super::stack::Pile;
 use crate::cancel::slot::ScopeSlot;
@@ -197,14 +197,5 @@ impl Pool {
     /// Bytes mapped.
     pub(crate) fn bytes(&self) -> usize {
         self.chunks.borrow().iter().map(|(_, l)| l.size()).sum()
-    }
-}
-
-/// The kind that a class's slots have.
-pub(crate) const fn kind_of(class: usize) -> Kind {
-    match class {
-        SCOPE_CLASS => Kind::Scope,
-        CORE_CLASS => Kind::Nursery,
-        _ => Kind::Task,
     }
 }

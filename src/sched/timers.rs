@@ -128,16 +128,6 @@ impl Timers {
         }
     }
 
-    /// Is the timer's waker right for this one?
-    pub(crate) fn will_wake(&self, key: TimerKey, waker: &std::task::Waker) -> bool {
-        match self.slots.get(key.slot as usize) {
-            Some(Slot { generation, target: Some(Target::Wake(w)), .. }) if *generation == key.generation => {
-                w.will_wake(waker)
-            }
-            _ => false,
-        }
-    }
-
     /// Exchanges the target; the old one is for the caller to drop.
     pub(crate) fn set_target(&mut self, key: TimerKey, target: Target) -> Option<Target> {
         match self.find(key) {

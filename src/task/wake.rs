@@ -127,9 +127,9 @@ impl WakeRef {
     #[inline(always)]
     pub(crate) fn wake_by_ref(&self) {
         match self {
-            // SAFETY: the slot reference keeps it mapped; only task slots get here.
             Self::Task(slot) => {
                 if slot.is_live() {
+                    // SAFETY: the slot reference keeps it mapped; only task slots get here.
                     unsafe { wake_header(slot.as_ptr().cast()) }
                 }
             }

@@ -30,6 +30,7 @@ use std::time::{Duration, Instant as StdInstant};
 pub struct MockClock {
     clock: VirtualClock,
     /// Counts the handles in users' hands.
+    #[expect(dead_code, reason = "only counted")]
     users: Arc<()>,
 }
 

@@ -189,10 +189,13 @@ impl Future for Select {
     }
 }
 
+/// All futures of a group, as one.
+type All = Pin<Box<dyn Future<Output = Vec<Result<()>>> + Send>>;
+
 /// All of several futures, by way of somebody else's combinator. Results in hand are lost if it is dropped.
 pub(super) struct Joined {
     pub(super) world: Arc<World>,
-    pub(super) all: Option<Pin<Box<dyn Future<Output = Vec<Result<()>>> + Send>>>,
+    pub(super) all: Option<All>,
 }
 
 impl Future for Joined {

@@ -17,7 +17,7 @@ impl Rng {
 
     /// A number less than `n`.
     pub(super) fn below(&mut self, n: u32) -> u32 {
-        ((self.next() >> 32) * u64::from(n) >> 32) as u32
+        (((self.next() >> 32) * u64::from(n)) >> 32) as u32
     }
 
     pub(super) fn one_in(&mut self, n: u32) -> bool {
