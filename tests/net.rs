@@ -138,7 +138,7 @@ fn a_second_reader_is_refused_and_the_first_goes_on() -> Result<()> {
             checkpoint().await?;
             let error = a.read(&mut [0; 8]).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
-            let error = (&a).read(&mut [0; 8]).await.unwrap_err();
+            let error = a.read(&mut [0; 8]).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
             a.write_all(b"the other direction is free").await?;
             b.write_all(b"hi").await?;
@@ -302,7 +302,7 @@ fn a_poll_based_read_is_cancelled() -> Result<()> {
     run(async {
         let (_a, b) = pair().await?;
         let mut buf = [0; 8];
-        let read = move_on_after(MS, async { Ok((&b).read(&mut buf).await?) }).await?;
+        let read = move_on_after(MS, async { Ok(b.read(&mut buf).await?) }).await?;
         assert_eq!(read, None);
         Ok(())
     })

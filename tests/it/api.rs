@@ -265,7 +265,7 @@ fn scopes_can_be_asked_and_told() {
     assert_eq!((reason.kind(), reason.message()), (trine::ReasonKind::Explicit, Some("enough")));
     let caught: Option<()> = trine::run(scope.run(async { Ok(trine::checkpoint().await?) })).unwrap();
     assert!(caught.is_none() && scope.cancelled_caught());
-    assert_eq!(CancelScope::at(trine::now()).clone().deadline().is_some(), true);
+    assert!(CancelScope::at(trine::now()).clone().deadline().is_some());
 }
 
 // What a user must write in which case, row by row.

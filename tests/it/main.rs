@@ -1,5 +1,10 @@
 //! What a user can observe of the core: nurseries, scopes, races, and how they meet foreign futures and threads.
-
+#![allow(
+    clippy::unit_arg,
+    clippy::redundant_async_block,
+    clippy::needless_question_mark,
+    reason = "the tests write what users write"
+)]
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
 mod api;

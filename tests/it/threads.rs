@@ -9,7 +9,7 @@ use trine::sync::{Event, Mutex, Semaphore};
 use trine::{CancelScope, Error, Result};
 
 /// Fewer rounds where each costs more.
-const ROUNDS: usize = if cfg!(any(miri, trine_sanitizer)) { 40 } else { 200 };
+const ROUNDS: usize = if cfg!(any(miri, trine_tsan)) { 40 } else { 200 };
 
 #[test]
 fn threads_of_a_scope_spawn_into_a_nursery() {
