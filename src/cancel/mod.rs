@@ -65,9 +65,8 @@ pub enum EffectiveDeadline {
 /// # Ok::<(), trine::Error>(())
 /// ```
 pub fn current_effective_deadline() -> EffectiveDeadline {
-    // What another thread has cancelled counts from here on.
+    // Takes in what other threads did, as `checkpoint_if_cancelled` would.
     crate::task::park::take_in();
-    // Takes in what other threads did, as the next checkpoint would.
     if crate::task::park::is_cancelled() {
         return EffectiveDeadline::Cancelled;
     }
