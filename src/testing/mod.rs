@@ -2,10 +2,12 @@
 
 mod blocked;
 mod clock;
+mod sequencer;
 
 pub use blocked::{AllTasksBlocked, wait_all_tasks_blocked, wait_all_tasks_blocked_for};
 pub use clock::MockClock;
 pub(crate) use clock::VirtualClock;
+pub use sequencer::{Sequencer, Turn};
 
 use std::future::Future;
 
