@@ -208,10 +208,13 @@ impl Root {
         // SAFETY: as above.
         unsafe { remote::read_mail(self, &mut after) };
         let settings = self.settings.borrow_mut().take();
+        // Of tasks that yielded in the last pass: they count on this root.
+        let paused = mem::take(&mut *self.paused.borrow_mut());
         drop(frame);
         drop(hold);
         // From here on by short holds, as for everybody else.
         after.finish();
+        drop(paused);
         finish_extras(extras, id);
         wakes.wake();
         for target in sleepers {
