@@ -6,7 +6,7 @@
 //! 1. `started` on the root's own thread decides on the spot, also in the middle of the child's poll: unlinked here,
 //!    linked there, and the checkpoints that follow see the nursery's scopes.
 //! 2. From another thread it only records, and wakes; the call decides at its next poll.
-//! 3. If the nursery belongs to another root, the child is handed over after the poll: owned by nobody on the way.
+//! 3. If the nursery belongs to another root, the child is handed over after the poll, in limbo on the way.
 //!
 //! A pending call keeps the nursery open (`Inbox::begin_start`).
 
