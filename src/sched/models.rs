@@ -64,7 +64,7 @@ impl Memory {
 
 /// Two users in other threads, one of whom makes a third, and the owner, who counts without atomics and ends.
 ///
-/// Fails with: `Relaxed` for the `Release` in `dec`; without the fence; with `end` that forgets `local`.
+/// Fails with: `Relaxed` for the `Release` in `dec`; without the load that follows; with `end` that forgets `local`.
 #[test]
 fn exactly_one_sees_the_count_reach_zero_and_nobody_uses_the_memory_then() {
     check("count", None, || {
