@@ -15,14 +15,13 @@
 
 use super::context;
 use super::root::Root;
-use super::sync::{AtomicPtr, AtomicU8, AtomicU64, Ordering};
+use super::sync::{AtomicPtr, AtomicU8, AtomicU64, Cell, Ordering, fence};
 use super::timers::Target;
 use crate::cancel::ScopeShared;
 use crate::nursery::core::{CoreSlot, Panic};
 use crate::task::TaskId;
 use crate::task::header::Extras;
 use crate::task::wake::WakeRef;
-use std::cell::Cell;
 use std::ptr;
 use std::sync::Arc;
 
@@ -666,6 +665,8 @@ pub(crate) unsafe fn rehome(start: *const Node, from: *const Root, to: *const Ro
             }
             loop {
                 if at == start {
+                    // Whoever wakes a task inside sees the new owner, or its next poll what the waker did before.
+                    fence(Ordering::SeqCst);
                     return wakes;
                 }
                 let (parent, next) = ((*at).parent.get(), (*at).next.get());
