@@ -4,7 +4,8 @@
 //! the cells of nodes, headers, nurseries and roots.
 
 use super::check;
-use super::tree::{Driver, Flag, assert_all_cells_are_free, waiting_for};
+use super::tree::{Driver, Flag, Until, assert_all_cells_are_free, waiting_for};
+use crate::CancelScope;
 use loom::thread;
 use std::future::Future;
 
@@ -97,6 +98,61 @@ fn a_child_is_woken_while_its_nursery_leaves_a_root_that_ends() {
         drop(half);
         new.end();
         sibling.join().unwrap();
+        owner.join().unwrap();
+        assert_all_cells_are_free();
+    });
+}
+
+/// A thread cancels the scope of a subtree on its way from an idle root to another: the order is given to whoever owns
+/// the scope, or follows it, or is found on arrival.
+#[test]
+fn a_scope_is_cancelled_while_it_leaves_an_idle_root() {
+    check("cancel and adoption", Some(3), || {
+        let flag = Flag::new();
+        let old = Driver::new();
+        let scope = CancelScope::new();
+        let mut half = Box::pin(scope.run(Until(flag.clone())));
+        assert!(old.turn(|cx| half.as_mut().poll(cx)).is_pending());
+        drop(flag.waker());
+        let canceller = thread::spawn(move || scope.cancel());
+        let new = Driver::new();
+        assert!(new.drive(|cx| half.as_mut().poll(cx)).unwrap().is_none());
+        drop(half);
+        new.end();
+        canceller.join().unwrap();
+        old.end();
+        assert_all_cells_are_free();
+    });
+}
+
+/// The subtree is asked of a root that is being run, and dropped before it has come, while its thread may let go of it and
+/// a third wakes the child.
+#[test]
+fn a_nursery_is_dropped_while_the_letter_that_asks_for_it_is_on_its_way() {
+    check("letter and drop", Some(3), || {
+        let (flag, quit) = (Flag::new(), Flag::new());
+        let old = Driver::new();
+        let mut half = waiting_for(&flag);
+        let begun = old.turn(|cx| {
+            let _pending = quit.poll(cx);
+            half.as_mut().poll(cx)
+        });
+        assert!(begun.is_pending());
+        let (waker, quit_waker) = (flag.waker(), quit.waker());
+        let owner = {
+            let quit = quit.clone();
+            thread::spawn(move || {
+                waker.wake();
+                old.drive(|cx| quit.poll(cx));
+                old.end();
+            })
+        };
+        let new = Driver::new();
+        let _polled = new.turn(|cx| half.as_mut().poll(cx));
+        drop(half);
+        new.end();
+        quit.set();
+        quit_waker.wake();
         owner.join().unwrap();
         assert_all_cells_are_free();
     });

@@ -134,8 +134,8 @@ fn mail_of_two_performers_is_not_left_behind_by_short_holds() {
             t.join().unwrap();
         }
         let _hold = root.gate.try_hold().unwrap();
-        // SAFETY: held.
         root.inside.with(|v| {
+            // SAFETY: held.
             let run = unsafe { &*v };
             assert_eq!(run.iter().filter(|m| **m < 10).collect::<Vec<_>>(), [&1, &2]);
             assert_eq!(run.iter().filter(|m| **m > 10).collect::<Vec<_>>(), [&11]);
@@ -169,8 +169,8 @@ fn mail_of_two_performers_survives_the_end() {
             t.join().unwrap();
         }
         let _hold = root.gate.try_hold().unwrap();
-        // SAFETY: held.
         root.inside.with(|v| {
+            // SAFETY: held.
             let mut run = unsafe { (*v).clone() };
             run.sort_unstable();
             assert_eq!(run, [1, 11]);

@@ -215,3 +215,34 @@ fn the_call_is_dropped_while_a_third_thread_says_started() {
         assert_all_cells_are_free();
     });
 }
+
+/// A thread wakes the child while it is handed over, from a root that is not polled again after that.
+///
+/// Fails with: `push` without its fence; `rehome` without its one.
+#[test]
+fn a_child_is_woken_while_it_is_handed_over() {
+    check("woken on the way", Some(3), || {
+        let (body, child) = (Flag::new(), Flag::new());
+        let home = Driver::new();
+        let (mut nursery, spawner) = open(&home, &body);
+        let Call { driver, mut start, status, seen } = call(&spawner, &child);
+        drop(spawner);
+        let waker = child.waker();
+        let third = thread::spawn(move || {
+            child.set();
+            waker.wake();
+        });
+        status.started(7);
+        assert_eq!(driver.drive(|cx| start.as_mut().poll(cx)).unwrap(), 7);
+        drop(start);
+        body.set();
+        body.waker().wake();
+        home.drive(|cx| nursery.as_mut().poll(cx)).unwrap();
+        drop(nursery);
+        home.end();
+        third.join().unwrap();
+        driver.end();
+        assert_eq!(seen.drops.load(Ordering::Relaxed), 1);
+        assert_all_cells_are_free();
+    });
+}
