@@ -9,7 +9,11 @@ use crate::CancelScope;
 use loom::thread;
 use std::future::Future;
 
-/// The old root is idle: its subtree is taken on the spot. A thread wakes the child meanwhile.
+/// The old root is idle, and never polled again: its subtree is taken on the spot. A thread wakes the child twice meanwhile;
+/// what it says with the second wake is seen, although the first may still lie on the old root's stack.
+///
+/// Fails with: `push` without its fence; `Elsewhere` that is dropped; `rehome` that wakes nobody; a `set_owner` that does
+/// not release.
 #[test]
 fn a_child_is_woken_while_its_nursery_leaves_an_idle_root() {
     check("adoption from an idle root", Some(3), || {
@@ -21,6 +25,7 @@ fn a_child_is_woken_while_its_nursery_leaves_an_idle_root() {
         let sibling = {
             let flag = flag.clone();
             thread::spawn(move || {
+                waker.wake_by_ref();
                 flag.set();
                 waker.wake();
             })
