@@ -47,6 +47,13 @@ pub(crate) fn ambient<R>(f: impl FnOnce(&Ambient) -> R) -> R {
     AMBIENT.with(f)
 }
 
+/// The thread's context: it has no destructor, and so lasts as long as the thread. For functions that are too large to be
+/// inlined into [`ambient`].
+#[inline(always)]
+pub(crate) fn pointer() -> *const Ambient {
+    AMBIENT.with(ptr::from_ref)
+}
+
 #[inline(always)]
 pub(crate) fn root() -> *const Root {
     ambient(|a| a.root.get())

@@ -89,6 +89,16 @@ impl SlotRef {
         Self { node, generation: n.generation() }
     }
 
+    /// As [`SlotRef::new`], for a node that may have ended since it was of this generation.
+    ///
+    /// # Safety
+    /// As there.
+    pub(crate) unsafe fn of_generation(node: *const Node, generation: u32) -> Self {
+        // SAFETY: mapped by contract.
+        unsafe { (*node).home().count_inc() };
+        Self { node, generation }
+    }
+
     #[inline(always)]
     pub(crate) fn as_ptr(&self) -> *const Node {
         self.node

@@ -77,6 +77,16 @@ impl<T> Guarded<T> {
         }
     }
 
+    /// Biased towards the root that this thread holds, if any.
+    #[inline(always)]
+    pub(crate) fn here(value: T) -> Self {
+        let guarded = Self::new(value);
+        if barrier::is_available() {
+            guarded.bias.store(context::root().cast_mut().cast(), Ordering::Relaxed);
+        }
+        guarded
+    }
+
     /// Runs `f` on the value, with the lock held.
     #[inline(always)]
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {

@@ -1,0 +1,257 @@
+//! The polling of a nursery's tasks, and their end.
+//!
+//! A nursery runs *batches*: the tasks that are runnable when the batch begins. What is woken meanwhile stands behind
+//! them on the queue and runs in the next one, at most [`BATCHES`] of them before the nursery's own siblings get their
+//! turn.
+//!
+//! A nested tree costs one call for each level here: [`CoreSlot::run_batches`] is inlined into the poll of the nursery,
+//! and what stands between it and the next one (a task's entry, a boxed future, the nursery's future) are jumps, since
+//! each returns what the next one returns. Processors predict some 16 to 32 returns; beyond that a level would cost a
+//! mispredicted branch for each call.
+
+use super::core::{CoreSlot, Panic, release_task};
+use super::errors::store_error;
+use crate::cancel::region::{Judgement, judge};
+use crate::error::TaskError;
+use crate::sched::context::{self, Ambient, BatchFrame};
+use crate::sched::node;
+use crate::sched::root::{Root, finish_extras};
+use crate::task::header::{self, DONE, Header, QUEUED};
+use crate::task::wake;
+use crate::testing::Order;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::task::{Context, Poll};
+
+/// Batches that a nursery runs in one poll.
+const BATCHES: u32 = 16;
+
+/// What the poll of a task came to, or its panic.
+type Polled<E> = Result<Poll<Result<(), E>>, Panic>;
+
+impl CoreSlot {
+    /// Polls the tasks that are runnable now, then those that became so meanwhile: at most `BATCHES` times, so that
+    /// sibling nurseries and deadlines get their turn, and as long as the budget lasts.
+    ///
+    /// # Safety
+    /// This thread holds `root`, the owner; the nursery, whose errors are of type `E`, is being polled.
+    #[inline(always)]
+    pub(crate) unsafe fn run_batches<E: TaskError>(&self, root: &Root) {
+        // SAFETY: by contract.
+        unsafe { self.run::<E>(root, BATCHES) }
+    }
+
+    /// Polls the tasks that are runnable now, once.
+    ///
+    /// # Safety
+    /// As [`CoreSlot::run_batches`].
+    pub(crate) unsafe fn run_one_batch<E: TaskError>(&self, root: &Root) {
+        // SAFETY: by contract.
+        unsafe { self.run::<E>(root, 1) }
+    }
+
+    #[inline(always)]
+    unsafe fn run<E: TaskError>(&self, root: &Root, batches: u32) {
+        let mut left = batches;
+        let mut last = self.tail.get();
+        if last.is_null() {
+            return;
+        }
+        let ordered = root.order.get() != Order::Fifo;
+        if ordered {
+            last = self.permute(root);
+        }
+        // SAFETY: this thread's.
+        let a = unsafe { &*context::pointer() };
+        let frame = BatchFrame::enter(a);
+        loop {
+            let at = self.head.get();
+            let budget = root.budget.get();
+            if budget == 0 {
+                break;
+            }
+            root.budget.set(budget - 1);
+            // SAFETY: queued tasks are alive; the last one of the batch is on the queue until it is taken here.
+            let h = unsafe { &*at };
+            let next = h.next_ready.get();
+            self.head.set(next);
+            if next.is_null() {
+                self.tail.set(next);
+            }
+            // SAFETY: held; the task is this nursery's.
+            unsafe { self.poll_task::<E>(h, root, a, &frame) };
+            if ptr::eq(at, last) {
+                left -= 1;
+                last = self.tail.get();
+                if last.is_null() || left == 0 {
+                    break;
+                }
+                if ordered {
+                    last = self.permute(root);
+                }
+            }
+        }
+        drop(frame);
+    }
+
+    #[inline(always)]
+    unsafe fn poll_task<E: TaskError>(&self, h: &Header, root: &Root, a: &Ambient, frame: &BatchFrame<'_>) {
+        if h.has(DONE) {
+            // It was woken in the very poll in which it ended; only the queue still knew it.
+            // SAFETY: the future is gone.
+            unsafe { forget_done(h) };
+            return;
+        }
+        let cancelled_before = h.node.is_effective();
+        let deliveries = root.deliveries.get();
+        h.state.set(0);
+        h.wait.set(None);
+        let vtable = h.vtable.get();
+        a.node.set(&h.node);
+        a.task.set(h);
+        a.locals.set(if vtable.is_child { h.locals() } else { frame.locals });
+        a.steps.set(context::STEPS);
+        a.delivered.set(0);
+        let waker = wake::lend(h);
+        let mut cx = Context::from_waker(&waker);
+        // SAFETY: the errors of the task's nursery are of type `E`.
+        let poll = unsafe { vtable.poll::<E>() };
+        // SAFETY: the slot is in use and its future alive.
+        let polled = catch_unwind(AssertUnwindSafe(|| unsafe {
+            if root.instrumented.get() { poll_instrumented::<E>(h, root, &mut cx) } else { poll(h, &mut cx) }
+        }));
+        if let Ok(Poll::Pending) = polled {
+            if !h.node.is_effective() {
+                return;
+            }
+            let told = root.deliveries.get() != deliveries;
+            // SAFETY: held; the future is alive.
+            if unsafe { judge_task(h, root, cancelled_before, told, &cx) } {
+                return;
+            }
+        }
+        // SAFETY: held; polled for the last time.
+        unsafe { end_task(h, root, polled, frame) };
+    }
+
+    /// Puts the queue into the order that a test asked for. The last one comes back.
+    #[cold]
+    fn permute(&self, root: &Root) -> *const Header {
+        let mut batch = Vec::new();
+        let mut at = self.head.get();
+        while !at.is_null() {
+            batch.push(at);
+            // SAFETY: queued tasks are alive.
+            at = unsafe { (*at).next_ready.get() };
+        }
+        match root.order.get() {
+            Order::Fifo => {}
+            Order::Lifo => batch.reverse(),
+            Order::Shuffle(_) => {
+                for i in (1..batch.len()).rev() {
+                    batch.swap(i, root.random(i + 1));
+                }
+            }
+        }
+        self.unqueue_all();
+        for h in batch {
+            // SAFETY: as above.
+            self.push_ready(unsafe { &*h });
+        }
+        self.tail.get()
+    }
+}
+
+#[cold]
+unsafe fn poll_instrumented<E: TaskError>(h: &Header, root: &Root, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
+    crate::inspect::before_step(root, h);
+    // SAFETY: by the caller's contract.
+    let polled = unsafe { (h.vtable.get().poll::<E>())(h, cx) };
+    crate::inspect::after_step(root, h);
+    polled
+}
+
+/// # Safety
+/// Taken from the queue, which was the last to know it if its node has been retired.
+#[cold]
+unsafe fn forget_done(h: &Header) {
+    if h.node.owner().is_null() {
+        // SAFETY: the node was retired then.
+        unsafe { release_task(h) };
+    }
+}
+
+/// A cancelled task is still pending. True: it goes on.
+#[cold]
+unsafe fn judge_task(h: &Header, root: &Root, cancelled_before: bool, told: bool, cx: &Context<'_>) -> bool {
+    match judge(&h.node, cancelled_before, told, cx) {
+        Judgement::Again => {
+            // SAFETY: held by the caller.
+            unsafe { header::wake_local(h) };
+            true
+        }
+        Judgement::Wait => true,
+        Judgement::Drop => {
+            root.deliveries.set(root.deliveries.get() + 1);
+            false
+        }
+    }
+}
+
+/// A task was polled for the last time, and is pending only if it is to be dropped for its cancellation: its error goes
+/// to the nursery, its future and its slot go, and the nursery hears of it.
+///
+/// # Safety
+/// This thread holds `root`, the owner; called in the task's frame.
+#[inline(never)]
+unsafe fn end_task<E: TaskError>(h: &Header, root: &Root, polled: Polled<E>, frame: &BatchFrame<'_>) {
+    // SAFETY: a task's nursery outlives it. It is the one that it belongs to now: a `started` may have moved it.
+    let core = unsafe { &*h.core.get() };
+    match polled {
+        Ok(Poll::Ready(Ok(()))) => {}
+        // SAFETY: the errors are of type `E`.
+        Ok(Poll::Ready(Err(e))) => unsafe { store_error(h, e) },
+        // SAFETY: as above.
+        Ok(Poll::Pending) => unsafe {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (h.vtable.get().abandon)(h))) {
+                core.panicked(panic, root, h);
+            }
+        },
+        Err(panic) => core.panicked(panic, root, h),
+    }
+    h.gone.set(true);
+    h.set(DONE);
+    // SAFETY: dropped once: the task ends here, and `gone` says so whatever panics from now on.
+    let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { (h.vtable.get().drop)(h) }));
+    // Read anew: what was dropped may have said `started`.
+    // SAFETY: as above.
+    let core = unsafe { &*h.core.get() };
+    if let Err(panic) = dropped {
+        core.panicked(panic, root, h);
+    }
+    frame.restore();
+    let told = root.instrumented.get().then(|| crate::inspect::last_words(h));
+    let extras = h.extras.take();
+    let id = h.task_id();
+    // First what must not be left half done, then foreign code.
+    // SAFETY: the future is gone; the slot itself waits for the ready queue, if it is on it.
+    let wakes = unsafe {
+        let wakes = node::retire(&h.node);
+        if !h.has(QUEUED) {
+            release_task(h);
+        }
+        wakes
+    };
+    let live = core.live.get() - 1;
+    core.live.set(live);
+    if let Some(told) = told {
+        crate::inspect::task_exited(root, &told);
+    }
+    if extras.is_some() {
+        finish_extras(extras, id);
+    }
+    wakes.wake();
+    if live == 0 {
+        core.wake_parent();
+    }
+}
