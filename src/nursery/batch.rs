@@ -52,18 +52,35 @@ impl CoreSlot {
 
     #[inline(always)]
     unsafe fn run<E: TaskError>(&self, root: &Root, batches: u32) {
-        let mut left = batches;
-        let mut last = self.tail.get();
-        if last.is_null() {
+        if self.tail.get().is_null() {
             return;
         }
-        let ordered = root.order.get() != Order::Fifo;
-        if ordered {
-            last = self.permute(root);
+        // SAFETY: by contract.
+        unsafe {
+            if root.is_special() {
+                self.run_specially::<E>(root, batches);
+            } else {
+                self.run_queue::<E, false>(root, batches);
+            }
         }
+    }
+
+    /// With an order that a test asked for, or an instrument.
+    #[cold]
+    #[inline(never)]
+    unsafe fn run_specially<E: TaskError>(&self, root: &Root, batches: u32) {
+        // SAFETY: by contract.
+        unsafe { self.run_queue::<E, true>(root, batches) }
+    }
+
+    /// The queue is not empty.
+    #[inline(always)]
+    unsafe fn run_queue<E: TaskError, const SPECIAL: bool>(&self, root: &Root, batches: u32) {
+        let mut left = batches;
+        let mut last = if SPECIAL { self.permute(root) } else { self.tail.get() };
         // SAFETY: this thread's.
         let a = unsafe { &*context::pointer() };
-        let frame = BatchFrame::enter(a);
+        let frame = BatchFrame::save(a);
         loop {
             let at = self.head.get();
             let budget = root.budget.get();
@@ -79,59 +96,19 @@ impl CoreSlot {
                 self.tail.set(next);
             }
             // SAFETY: held; the task is this nursery's.
-            unsafe { self.poll_task::<E>(h, root, a, &frame) };
+            unsafe { poll_task::<E, SPECIAL>(h, root, a, frame) };
             if ptr::eq(at, last) {
                 left -= 1;
                 last = self.tail.get();
                 if last.is_null() || left == 0 {
                     break;
                 }
-                if ordered {
+                if SPECIAL {
                     last = self.permute(root);
                 }
             }
         }
-        drop(frame);
-    }
-
-    #[inline(always)]
-    unsafe fn poll_task<E: TaskError>(&self, h: &Header, root: &Root, a: &Ambient, frame: &BatchFrame<'_>) {
-        if h.has(DONE) {
-            // It was woken in the very poll in which it ended; only the queue still knew it.
-            // SAFETY: the future is gone.
-            unsafe { forget_done(h) };
-            return;
-        }
-        let cancelled_before = h.node.is_effective();
-        let deliveries = root.deliveries.get();
-        h.state.set(0);
-        h.wait.set(None);
-        let vtable = h.vtable.get();
-        a.node.set(&h.node);
-        a.task.set(h);
-        a.locals.set(if vtable.is_child { h.locals() } else { frame.locals });
-        a.steps.set(context::STEPS);
-        a.delivered.set(0);
-        let waker = wake::lend(h);
-        let mut cx = Context::from_waker(&waker);
-        // SAFETY: the errors of the task's nursery are of type `E`.
-        let poll = unsafe { vtable.poll::<E>() };
-        // SAFETY: the slot is in use and its future alive.
-        let polled = catch_unwind(AssertUnwindSafe(|| unsafe {
-            if root.instrumented.get() { poll_instrumented::<E>(h, root, &mut cx) } else { poll(h, &mut cx) }
-        }));
-        if let Ok(Poll::Pending) = polled {
-            if !h.node.is_effective() {
-                return;
-            }
-            let told = root.deliveries.get() != deliveries;
-            // SAFETY: held; the future is alive.
-            if unsafe { judge_task(h, root, cancelled_before, told, &cx) } {
-                return;
-            }
-        }
-        // SAFETY: held; polled for the last time.
-        unsafe { end_task(h, root, polled, frame) };
+        frame.restore(a);
     }
 
     /// Puts the queue into the order that a test asked for. The last one comes back.
@@ -160,6 +137,48 @@ impl CoreSlot {
         }
         self.tail.get()
     }
+}
+
+/// # Safety
+/// This thread holds `root`, the owner; the task was taken from its nursery's queue.
+#[inline(always)]
+unsafe fn poll_task<E: TaskError, const SPECIAL: bool>(h: &Header, root: &Root, a: &Ambient, frame: BatchFrame) {
+    if h.has(DONE) {
+        // It was woken in the very poll in which it ended; only the queue still knew it.
+        // SAFETY: the future is gone.
+        unsafe { forget_done(h) };
+        return;
+    }
+    let cancelled_before = h.node.is_effective();
+    let deliveries = root.deliveries.get();
+    h.state.set(0);
+    h.wait.set(None);
+    let vtable = h.vtable.get();
+    a.node.set(&h.node);
+    a.task.set(h);
+    a.locals.set(if vtable.is_child { h.locals() } else { frame.locals });
+    a.steps.set(context::STEPS);
+    a.delivered.set(0);
+    let waker = wake::lend(h);
+    let mut cx = Context::from_waker(&waker);
+    // SAFETY: the errors of the task's nursery are of type `E`.
+    let poll = unsafe { vtable.poll::<E>() };
+    // SAFETY: the slot is in use and its future alive.
+    let polled = catch_unwind(AssertUnwindSafe(|| unsafe {
+        if SPECIAL && root.instrumented.get() { poll_instrumented::<E>(h, root, &mut cx) } else { poll(h, &mut cx) }
+    }));
+    if let Ok(Poll::Pending) = polled {
+        if !h.node.is_effective() {
+            return;
+        }
+        let told = root.deliveries.get() != deliveries;
+        // SAFETY: held; the future is alive.
+        if unsafe { judge_task(h, root, cancelled_before, told, &cx) } {
+            return;
+        }
+    }
+    // SAFETY: held; polled for the last time.
+    unsafe { end_task(h, root, polled, frame) };
 }
 
 #[cold]
@@ -204,7 +223,9 @@ unsafe fn judge_task(h: &Header, root: &Root, cancelled_before: bool, told: bool
 /// # Safety
 /// This thread holds `root`, the owner; called in the task's frame.
 #[inline(never)]
-unsafe fn end_task<E: TaskError>(h: &Header, root: &Root, polled: Polled<E>, frame: &BatchFrame<'_>) {
+unsafe fn end_task<E: TaskError>(h: &Header, root: &Root, polled: Polled<E>, frame: BatchFrame) {
+    // Foreign code that panics is met in errors, instruments, hooks and wakers.
+    let after = frame.guard();
     // SAFETY: a task's nursery outlives it. It is the one that it belongs to now: a `started` may have moved it.
     let core = unsafe { &*h.core.get() };
     match polled {
@@ -229,7 +250,7 @@ unsafe fn end_task<E: TaskError>(h: &Header, root: &Root, polled: Polled<E>, fra
     if let Err(panic) = dropped {
         core.panicked(panic, root, h);
     }
-    frame.restore();
+    drop(after);
     let told = root.instrumented.get().then(|| crate::inspect::last_words(h));
     let extras = h.extras.take();
     let id = h.task_id();

@@ -66,6 +66,8 @@ pub(crate) struct Root {
     settings: RefCell<Option<Arc<Settings>>>,
     pub(crate) order: Cell<Order>,
     pub(crate) instrumented: Cell<bool>,
+    /// An order other than first-in first-out, or an instrument: one question for both.
+    special: Cell<bool>,
     seed: Cell<u64>,
     next_id: Cell<u64>,
     /// The last reading of the clock.
@@ -126,6 +128,7 @@ impl Root {
             settings: RefCell::new(None),
             order: Cell::new(Order::Fifo),
             instrumented: Cell::new(false),
+            special: Cell::new(false),
             seed: Cell::new(0),
             next_id: Cell::new(0),
             now: Cell::new(Instant::from_nanos(0)),
@@ -147,6 +150,7 @@ impl Root {
             _ => 1,
         });
         root.instrumented.set(settings.instrument.is_some());
+        root.special.set(settings.instrument.is_some() || settings.order != Order::Fifo);
         root.is_virtual.set(settings.clock.is_virtual());
         root.next_id.set(next_task_ids());
         root.now.set(settings.clock.now());
@@ -343,6 +347,11 @@ impl Root {
             self.now.set(settings.clock.now());
         }
         self.now.get()
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_special(&self) -> bool {
+        self.special.get()
     }
 
     #[inline(always)]
