@@ -13,10 +13,11 @@ use super::core::{CoreSlot, Panic, release_task};
 use super::errors::store_error;
 use crate::cancel::region::{Judgement, judge};
 use crate::error::TaskError;
-use crate::sched::context::{self, Ambient, BatchFrame};
-use crate::sched::node;
+use crate::sched::context::{self, Ambient, BatchFrame, Restore};
+use crate::sched::node::{self, Node};
 use crate::sched::root::{Root, finish_extras};
 use crate::task::header::{self, DONE, Header, QUEUED};
+use crate::task::local::Locals;
 use crate::task::wake;
 use crate::testing::Order;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,9 +26,6 @@ use std::task::{Context, Poll};
 
 /// Batches that a nursery runs in one poll.
 const BATCHES: u32 = 16;
-
-/// What the poll of a task came to, or its panic.
-type Polled<E> = Result<Poll<Result<(), E>>, Panic>;
 
 impl CoreSlot {
     /// Polls the tasks that are runnable now, then those that became so meanwhile: at most `BATCHES` times, so that
@@ -143,20 +141,54 @@ impl CoreSlot {
 /// This thread holds `root`, the owner; the task was taken from its nursery's queue.
 #[inline(always)]
 unsafe fn poll_task<E: TaskError, const SPECIAL: bool>(h: &Header, root: &Root, a: &Ambient, frame: BatchFrame) {
-    if h.has(DONE) {
-        // It was woken in the very poll in which it ended; only the queue still knew it.
-        // SAFETY: the future is gone.
-        unsafe { forget_done(h) };
-        return;
+    // SAFETY: by contract.
+    unsafe {
+        if h.has(DONE) {
+            // It was woken in the very poll in which it ended; only the queue still knew it.
+            forget_done(h);
+        } else if h.node.is_effective() {
+            poll_cancelled::<E>(h, frame.node, frame.task, frame.locals);
+        } else {
+            poll_live::<E, SPECIAL>(h, root, a, frame, |cx| {
+                if h.node.is_effective() { judge_task(h, root, false, false, cx) } else { true }
+            });
+        }
     }
-    let cancelled_before = h.node.is_effective();
+}
+
+/// Apart, since what it has to remember takes registers.
+#[inline(never)]
+unsafe fn poll_cancelled<E: TaskError>(h: &Header, node: *const Node, task: *const Header, locals: *const Locals) {
+    // SAFETY: this thread's; the context's root is held.
+    let (a, root) = unsafe { (&*context::pointer(), &*context::root()) };
     let deliveries = root.deliveries.get();
+    // SAFETY: as for `poll_task`.
+    unsafe {
+        poll_live::<E, true>(h, root, a, BatchFrame { node, task, locals }, |cx| {
+            // The shield of a scope around may have gone up meanwhile.
+            !h.node.is_effective() || judge_task(h, root, true, root.deliveries.get() != deliveries, cx)
+        });
+    }
+}
+
+/// Polls a task; `goes_on` is asked if it is still pending.
+///
+/// # Safety
+/// As [`poll_task`].
+#[inline(always)]
+unsafe fn poll_live<E: TaskError, const SPECIAL: bool>(
+    h: &Header,
+    root: &Root,
+    a: &Ambient,
+    frame: BatchFrame,
+    goes_on: impl FnOnce(&Context<'_>) -> bool,
+) {
     h.state.set(0);
     h.wait.set(None);
     let vtable = h.vtable.get();
     a.node.set(&h.node);
     a.task.set(h);
-    a.locals.set(if vtable.is_child { h.locals() } else { frame.locals });
+    a.locals.set(if h.has_extras() || !frame.locals.is_null() { locals_of(h, frame.locals) } else { ptr::null() });
     a.steps.set(context::STEPS);
     a.delivered.set(0);
     let waker = wake::lend(h);
@@ -167,18 +199,24 @@ unsafe fn poll_task<E: TaskError, const SPECIAL: bool>(h: &Header, root: &Root, 
     let polled = catch_unwind(AssertUnwindSafe(|| unsafe {
         if SPECIAL && root.instrumented.get() { poll_instrumented::<E>(h, root, &mut cx) } else { poll(h, &mut cx) }
     }));
-    if let Ok(Poll::Pending) = polled {
-        if !h.node.is_effective() {
-            return;
-        }
-        let told = root.deliveries.get() != deliveries;
-        // SAFETY: held; the future is alive.
-        if unsafe { judge_task(h, root, cancelled_before, told, &cx) } {
-            return;
+    // SAFETY: held; the future is alive, until it is polled for the last time.
+    unsafe {
+        match polled {
+            Ok(Poll::Pending) => {
+                if !goes_on(&cx) {
+                    abandon_task(h, frame.node, frame.task, frame.locals);
+                }
+            }
+            Ok(Poll::Ready(result)) => end_task(h, result, frame.node, frame.task, frame.locals),
+            Err(panic) => fail_task(h, panic, frame.node, frame.task, frame.locals),
         }
     }
-    // SAFETY: held; polled for the last time.
-    unsafe { end_task(h, root, polled, frame) };
+}
+
+/// The locals in force for a task: a child's own, or those around a body or a branch.
+#[cold]
+fn locals_of(h: &Header, around: *const Locals) -> *const Locals {
+    if h.vtable.get().is_child { h.locals() } else { around }
 }
 
 #[cold]
@@ -217,36 +255,66 @@ unsafe fn judge_task(h: &Header, root: &Root, cancelled_before: bool, told: bool
     }
 }
 
-/// A task was polled for the last time, and is pending only if it is to be dropped for its cancellation: its error goes
-/// to the nursery, its future and its slot go, and the nursery hears of it.
+/// A cancelled task is dropped, as if it had returned `Cancelled`.
+#[cold]
+unsafe fn abandon_task(h: &Header, node: *const Node, task: *const Header, locals: *const Locals) {
+    let after = BatchFrame { node, task, locals }.guard();
+    // SAFETY: called in the task's frame.
+    let abandoned = catch_unwind(AssertUnwindSafe(|| unsafe { (h.vtable.get().abandon)(h) }));
+    // SAFETY: as the caller's.
+    unsafe {
+        if let Err(panic) = abandoned {
+            (*h.core.get()).panicked(panic, &*context::root(), h);
+        }
+        finish_task(h, after);
+    }
+}
+
+#[cold]
+unsafe fn fail_task(h: &Header, panic: Panic, node: *const Node, task: *const Header, locals: *const Locals) {
+    let after = BatchFrame { node, task, locals }.guard();
+    // SAFETY: as the caller's.
+    unsafe {
+        (*h.core.get()).panicked(panic, &*context::root(), h);
+        finish_task(h, after);
+    }
+}
+
+/// A task has returned: its error goes to the nursery that it belongs to now (a `started` may have moved it), its future
+/// and its slot go, and the nursery hears of it. The frame to put back comes in pieces, which travel in registers.
 ///
 /// # Safety
-/// This thread holds `root`, the owner; called in the task's frame.
+/// This thread holds the owner; called in the task's frame.
 #[inline(never)]
-unsafe fn end_task<E: TaskError>(h: &Header, root: &Root, polled: Polled<E>, frame: BatchFrame) {
+unsafe fn end_task<E: TaskError>(
+    h: &Header,
+    result: Result<(), E>,
+    node: *const Node,
+    task: *const Header,
+    locals: *const Locals,
+) {
     // Foreign code that panics is met in errors, instruments, hooks and wakers.
-    let after = frame.guard();
-    // SAFETY: a task's nursery outlives it. It is the one that it belongs to now: a `started` may have moved it.
-    let core = unsafe { &*h.core.get() };
-    match polled {
-        Ok(Poll::Ready(Ok(()))) => {}
-        // SAFETY: the errors are of type `E`.
-        Ok(Poll::Ready(Err(e))) => unsafe { store_error(h, e) },
-        // SAFETY: as above.
-        Ok(Poll::Pending) => unsafe {
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (h.vtable.get().abandon)(h))) {
-                core.panicked(panic, root, h);
-            }
-        },
-        Err(panic) => core.panicked(panic, root, h),
+    let after = BatchFrame { node, task, locals }.guard();
+    // SAFETY: the errors are of type `E`; for the rest as the caller's.
+    unsafe {
+        if let Err(e) = result {
+            store_error(h, e);
+        }
+        finish_task(h, after);
     }
+}
+
+/// # Safety
+/// As [`end_task`].
+#[inline(always)]
+unsafe fn finish_task(h: &Header, after: Restore) {
     h.gone.set(true);
     h.set(DONE);
     // SAFETY: dropped once: the task ends here, and `gone` says so whatever panics from now on.
     let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { (h.vtable.get().drop)(h) }));
-    // Read anew: what was dropped may have said `started`.
-    // SAFETY: as above.
-    let core = unsafe { &*h.core.get() };
+    // SAFETY: a task's nursery outlives it. Looked at only now: what was dropped may have said `started`. The root is
+    // held, and the context's.
+    let (core, root) = unsafe { (&*h.core.get(), &*context::root()) };
     if let Err(panic) = dropped {
         core.panicked(panic, root, h);
     }

@@ -352,13 +352,16 @@ where
     #[inline(always)]
     fn poll_inside(&self, cx: &mut Context<'_>) -> Poll<()> {
         let shared = self.shared();
-        if shared.core.get().is_null() {
+        let mut core = shared.core.get();
+        if core.is_null() {
             self.enter();
+            core = shared.core.get();
         } else {
             // SAFETY: entered, and this is the poll of its future.
-            ready!(unsafe { attach(shared.core().node(), cx) });
+            ready!(unsafe { attach((*core).node(), cx) });
         }
-        let core = shared.core();
+        // SAFETY: in use until this future ends.
+        let core = unsafe { &*core };
         // SAFETY: held by this thread.
         let root = unsafe { &*context::root() };
         core.set_parent(cx);

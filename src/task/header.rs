@@ -187,6 +187,12 @@ impl Header {
         result
     }
 
+    #[inline(always)]
+    pub(crate) fn has_extras(&self) -> bool {
+        // SAFETY: touched by the holder only, and nothing else borrows it meanwhile.
+        unsafe { &*self.extras.as_ptr() }.is_some()
+    }
+
     /// The task locals that the task was spawned with.
     #[inline(always)]
     pub(crate) fn locals(&self) -> *const Locals {
