@@ -308,10 +308,12 @@ unsafe fn end_task<E: TaskError>(
 /// As [`end_task`].
 #[inline(always)]
 unsafe fn finish_task(h: &Header, after: Restore) {
-    h.gone.set(true);
     h.set(DONE);
-    // SAFETY: dropped once: the task ends here, and `gone` says so whatever panics from now on.
-    let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { (h.vtable.get().drop)(h) }));
+    let mut dropped = Ok(());
+    if !h.gone.replace(true) {
+        // SAFETY: once, as `gone` says.
+        dropped = catch_unwind(AssertUnwindSafe(|| unsafe { (h.vtable.get().drop)(h) }));
+    }
     // SAFETY: a task's nursery outlives it. Looked at only now: what was dropped may have said `started`. The root is
     // held, and the context's.
     let (core, root) = unsafe { (&*h.core.get(), &*context::root()) };

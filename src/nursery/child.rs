@@ -39,10 +39,23 @@ impl<F: Future<Output = Result<(), E>>, E: TaskError, const IS_CHILD: bool> Chil
         unsafe { &raw mut (*h.cast::<TaskCell<F>>().cast_mut()).fut }.cast()
     }
 
-    /// A jump to the future's own poll, where that is behind a pointer: it returns the same.
+    /// A jump to the future's own poll, where that is behind a pointer: it returns the same. Another one is dropped here,
+    /// where that is often nothing.
     unsafe fn poll(h: *const Header, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
         // SAFETY: pinned: slots do not move.
-        unsafe { Pin::new_unchecked(&mut *Self::fut(h)) }.poll(cx)
+        let fut = unsafe { Pin::new_unchecked(&mut *Self::fut(h)) };
+        if const { size_of::<F>() <= size_of::<Pin<Box<dyn Future<Output = ()>>>>() } {
+            return fut.poll(cx);
+        }
+        let polled = fut.poll(cx);
+        if let Poll::Ready(Ok(())) = polled {
+            // SAFETY: dropped once, as `gone` says.
+            unsafe {
+                (*h).gone.set(true);
+                ptr::drop_in_place(Self::fut(h));
+            }
+        }
+        polled
     }
 
     unsafe fn drop(h: *const Header) {

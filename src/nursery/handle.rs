@@ -25,6 +25,9 @@ use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
+/// What the task tree shows of a waiter.
+const OP: &str = "Handle";
+
 pub(super) enum Stage<T> {
     Running,
     Done(T),
@@ -70,8 +73,25 @@ impl<T> JoinCell<T> {
         Self { state: Guarded::here(State { stage: Stage::Running, waiter: None, left: false }) }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn complete(&self, stage: Stage<T>) {
+        let Some(mut state) = self.state.fast() else { return self.complete_slowly(stage) };
+        if !matches!(state.stage, Stage::Running) {
+            drop(state);
+            drop(stage);
+            return;
+        }
+        // What was there has nothing to drop.
+        mem::forget(mem::replace(&mut state.stage, stage));
+        let waiter = state.waiter.take();
+        drop(state);
+        if let Some(waiter) = waiter {
+            waiter.wake();
+        }
+    }
+
+    #[cold]
+    fn complete_slowly(&self, stage: Stage<T>) {
         let (refused, waiter) = self.state.with(|state| {
             if !matches!(state.stage, Stage::Running) {
                 return (Some(stage), None);
@@ -85,9 +105,17 @@ impl<T> JoinCell<T> {
         }
     }
 
-    /// Task or handle leaves. True: it was the last one.
-    #[inline]
+    /// The task leaves. True: it was the last one.
+    #[inline(always)]
     pub(super) fn leave(&self) -> bool {
+        match self.state.fast() {
+            Some(mut state) => mem::replace(&mut state.left, true),
+            None => self.leave_slowly(),
+        }
+    }
+
+    #[cold]
+    fn leave_slowly(&self) -> bool {
         self.state.with(|state| mem::replace(&mut state.left, true))
     }
 }
@@ -177,7 +205,7 @@ impl<F: Future<Output = Result<T, E>>, T, E> Future for Joined<F, T> {
 /// A child's value to be. Dropping the handle does nothing to the child.
 #[must_use = "await it for the value, or use `start_soon`"]
 pub struct Handle<'scope, T> {
-    /// In the child's slot, or in `apart`.
+    /// In the child's slot, or in `apart`; null if this handle has taken the value and given the slot back.
     cell: *const JoinCell<T>,
     apart: Option<Arc<Apart<T>>>,
     /// Of the child's slot.
@@ -222,22 +250,64 @@ impl<T> Handle<'_, T> {
         }
     }
 
+    /// None once the value was taken and the slot given back.
     #[inline(always)]
-    fn cell(&self) -> &JoinCell<T> {
+    fn cell(&self) -> Option<&JoinCell<T>> {
         // SAFETY: kept in its place by this handle, either way.
-        unsafe { &*self.cell }
+        unsafe { self.cell.as_ref() }
+    }
+
+    /// Gives the slot back, if the cell is in it.
+    ///
+    /// # Safety
+    /// The task has ended and left: nobody else knows the slot. This handle does not look at it again.
+    #[inline(always)]
+    unsafe fn free(&mut self) {
+        if let Some(head) = self.head() {
+            self.cell = ptr::null();
+            // SAFETY: by contract.
+            unsafe {
+                ptr::drop_in_place((&raw const (*head).join).cast_mut());
+                give_back(head.cast());
+            }
+        }
+    }
+
+    /// The common cases, on the root's own thread: the first look, and the one that finds the value.
+    #[inline(always)]
+    fn poll_fast(&mut self, cx: &Context<'_>) -> Option<Poll<T>> {
+        let at = self.at;
+        let mut state = self.cell()?.state.fast()?;
+        match &state.stage {
+            Stage::Running if state.waiter.is_none() => {
+                // What was there has nothing to drop.
+                mem::forget(mem::replace(&mut state.waiter, Some(Parked::plain(cx, OP, at)?)));
+                Some(Poll::Pending)
+            }
+            Stage::Done(_) => {
+                let Stage::Done(value) = mem::replace(&mut state.stage, Stage::Taken) else { return None };
+                let last = state.left;
+                drop(state);
+                if last {
+                    // SAFETY: the task has left.
+                    unsafe { self.free() };
+                }
+                Some(Poll::Ready(value))
+            }
+            _ => None,
+        }
     }
 
     /// The child's slot, if the cell is in it.
     #[inline(always)]
     fn head(&self) -> Option<*const JoinHead<T>> {
         let head = self.cell.wrapping_byte_sub(mem::offset_of!(JoinHead<T>, join));
-        if self.apart.is_none() { Some(head.cast()) } else { None }
+        if self.apart.is_none() && !self.cell.is_null() { Some(head.cast()) } else { None }
     }
 
     /// Tells whether the child has ended, with a value or without.
     pub fn is_finished(&self) -> bool {
-        self.cell().state.with(|state| !matches!(state.stage, Stage::Running))
+        self.cell().is_none_or(|cell| cell.state.with(|state| !matches!(state.stage, Stage::Running)))
     }
 
     /// Cancels the child alone. It ends without a value, and cancels nothing else.
@@ -269,9 +339,7 @@ impl<T> Future for Handle<'_, T> {
     type Output = Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        const OP: &str = "Handle";
         let this = &mut *self;
-        let at = this.at;
         if let Some(entry) = &mut this.entry {
             if let Err(c) = ready!(entry.poll(cx)) {
                 this.entry = Some(Entry::new());
@@ -279,9 +347,21 @@ impl<T> Future for Handle<'_, T> {
             }
             this.entry = None;
         }
+        match this.poll_fast(cx) {
+            Some(polled) => polled.map(Ok),
+            None => this.poll_slowly(cx),
+        }
+    }
+}
+
+impl<T> Handle<'_, T> {
+    #[cold]
+    fn poll_slowly(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
+        let at = self.at;
+        let Some(cell) = self.cell() else { panic!("a `Handle` was polled after it had returned the child's value") };
         let mut fresh: Option<Parked> = None;
         loop {
-            let step = this.cell().state.with(|state| match &mut state.stage {
+            let step = cell.state.with(|state| match &mut state.stage {
                 Stage::Running => {
                     if let Some(parked) = &state.waiter {
                         if parked.is_cancelled() {
@@ -307,7 +387,7 @@ impl<T> Future for Handle<'_, T> {
                 Step::Ended(Some(value)) => return Poll::Ready(Ok(value)),
                 Step::Ended(None) if park::is_cancelled() => {
                     // Of both, the cancel came first: a failing child cancels its nursery before it is gone.
-                    this.entry = Some(Entry::new());
+                    self.entry = Some(Entry::new());
                     park::count_delivery();
                     return Poll::Ready(Err(JoinError::Cancelled(park::cancelled())));
                 }
@@ -319,7 +399,7 @@ impl<T> Future for Handle<'_, T> {
                 }
                 Step::Cancelled(waiter) => {
                     drop(waiter);
-                    this.entry = Some(Entry::new());
+                    self.entry = Some(Entry::new());
                     park::count_delivery();
                     return Poll::Ready(Err(JoinError::Cancelled(park::cancelled())));
                 }
@@ -341,15 +421,21 @@ enum Step<T> {
 impl<T> Drop for Handle<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        let (stage, waiter, last) = self.cell().state.with(|state| {
+        if !self.cell.is_null() {
+            self.leave();
+        }
+    }
+}
+
+impl<T> Handle<'_, T> {
+    fn leave(&mut self) {
+        let Some(cell) = self.cell() else { return };
+        let (stage, waiter, last) = cell.state.with(|state| {
             (mem::replace(&mut state.stage, Stage::Taken), state.waiter.take(), mem::replace(&mut state.left, true))
         });
-        if let (Some(head), true) = (self.head(), last) {
-            // SAFETY: the task has ended and left: nobody else knows the slot.
-            unsafe {
-                ptr::drop_in_place((&raw const (*head).join).cast_mut());
-                give_back(head.cast());
-            }
+        if last {
+            // SAFETY: the task has left.
+            unsafe { self.free() };
         }
         drop(waiter);
         drop(stage);

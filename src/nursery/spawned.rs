@@ -51,8 +51,12 @@ impl<F: Future<Output = Result<T, E>>, T, E: TaskError> Spawned<F, T, E> {
         let fut = unsafe { Pin::new_unchecked(&mut *Self::fut(h)) };
         Poll::Ready(match ready!(fut.poll(cx)) {
             Ok(value) => {
-                // SAFETY: the task has not left.
-                unsafe { Self::join(h) }.complete(Stage::Done(value));
+                // SAFETY: the task has not left; the future is dropped once, as `gone` says.
+                unsafe {
+                    Self::join(h).complete(Stage::Done(value));
+                    (*h).gone.set(true);
+                    ptr::drop_in_place(Self::fut(h));
+                }
                 Ok(())
             }
             // The nursery is cancelled before the handle completes: with the drop of the future.

@@ -206,6 +206,12 @@ impl Node {
         (self.stamp() >> 32) as u32
     }
 
+    /// Makes every reference to the node stale. One writer, the holder: plain load and store.
+    #[inline(always)]
+    fn next_generation(&self) {
+        self.stamp.store((self.stamp.load(Ordering::Relaxed) | 0xffff_ffff).wrapping_add(1), Ordering::Release);
+    }
+
     #[inline(always)]
     pub(crate) fn flags(&self) -> u8 {
         self.flags.load(Ordering::Relaxed)
@@ -455,16 +461,7 @@ pub(crate) unsafe fn unlink(node: *const Node) -> Wakes {
         if parent.is_null() {
             return Wakes::none();
         }
-        let (prev, next) = (n.prev.get(), n.next.get());
-        if next == node {
-            (*parent).first.set(ptr::null());
-        } else {
-            (*prev).next.set(next);
-            (*next).prev.set(prev);
-            if (*parent).first.get() == node {
-                (*parent).first.set(next);
-            }
-        }
+        leave_ring(n, parent);
         let units = u32::from(n.is_shield()) + u32::from(n.holds.get() > 0);
         if units > 0 { release(parent, units) } else { Wakes::none() }
     }
@@ -474,8 +471,49 @@ pub(crate) unsafe fn unlink(node: *const Node) -> Wakes {
 ///
 /// # Safety
 /// This thread holds the owner, or nobody else can reach the node.
+#[inline(always)]
 pub(crate) unsafe fn retire(node: *const Node) -> Wakes {
-    // SAFETY: alive by contract.
+    // SAFETY: alive by contract, as are ring members and parent.
+    unsafe {
+        let n = &*node;
+        let parent = n.parent.get();
+        // SAFETY: nothing else borrows it.
+        let plain = n.first.get().is_null() && n.holds.get() == 0 && (*n.foreign.as_ptr()).is_none();
+        if parent.is_null() || !plain || n.is_shield() || n.owner.load(Ordering::Relaxed).cast_const() != n.home {
+            return retire_slowly(node);
+        }
+        leave_ring(n, parent);
+        n.parent.set(ptr::null());
+        n.owner.store(ptr::null_mut(), Ordering::Release);
+        n.next_generation();
+        Wakes::none()
+    }
+}
+
+/// Takes a node out of its parent's ring.
+///
+/// # Safety
+/// This thread holds the owner; the node is linked inside `parent`.
+#[inline(always)]
+unsafe fn leave_ring(n: &Node, parent: *const Node) {
+    // SAFETY: ring members and parent are alive.
+    unsafe {
+        let (prev, next) = (n.prev.get(), n.next.get());
+        if ptr::eq(next, n) {
+            (*parent).first.set(ptr::null());
+        } else {
+            (*prev).next.set(next);
+            (*next).prev.set(prev);
+            if ptr::eq((*parent).first.get(), n) {
+                (*parent).first.set(next);
+            }
+        }
+    }
+}
+
+#[inline(never)]
+unsafe fn retire_slowly(node: *const Node) -> Wakes {
+    // SAFETY: as the caller's.
     unsafe {
         let n = &*node;
         let mut wakes = unlink(node);
@@ -485,8 +523,7 @@ pub(crate) unsafe fn retire(node: *const Node) -> Wakes {
         }
         wakes.waste(n.foreign.take().map(Waste::Foreign));
         n.set_owner(ptr::null());
-        // One writer: the holder. Plain load and store.
-        n.stamp.store((n.stamp.load(Ordering::Relaxed) | 0xffff_ffff).wrapping_add(1), Ordering::Release);
+        n.next_generation();
         wakes
     }
 }

@@ -22,6 +22,7 @@
 use crate::sched::context;
 use std::cell::UnsafeCell;
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering, compiler_fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -87,6 +88,24 @@ impl<T> Guarded<T> {
         guarded
     }
 
+    /// The value, if this thread holds the root that the lock is biased towards. For the shortest paths: else
+    /// [`Guarded::with`].
+    #[inline(always)]
+    pub(crate) fn fast(&self) -> Option<Fast<'_, T>> {
+        let root: Bias = context::root().cast_mut().cast();
+        if root.is_null() || self.bias.load(Ordering::Relaxed) != root {
+            return None;
+        }
+        self.busy.store(true, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+        let busy = Busy(&self.busy);
+        if self.bias.load(Ordering::Relaxed) != root {
+            return None;
+        }
+        // SAFETY: this thread holds the root that is the bias; a revoker waits for `busy`.
+        Some(Fast { value: unsafe { &mut *self.value.get() }, _busy: busy })
+    }
+
     /// Runs `f` on the value, with the lock held.
     #[inline(always)]
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
@@ -138,6 +157,28 @@ impl<T> Guarded<T> {
             }
         }
         Slow::Locked(guard)
+    }
+}
+
+/// The lock held by [`Guarded::fast`]; the rules for closures go for the code around it.
+pub(crate) struct Fast<'a, T> {
+    value: &'a mut T,
+    _busy: Busy<'a>,
+}
+
+impl<T> Deref for Fast<'_, T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        self.value
+    }
+}
+
+impl<T> DerefMut for Fast<'_, T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        self.value
     }
 }
 
