@@ -14,7 +14,7 @@ use super::errors::store_error;
 use crate::cancel::region::{Judgement, judge};
 use crate::error::TaskError;
 use crate::sched::context::{self, Ambient, BatchFrame, Restore};
-use crate::sched::node::{self, Node};
+use crate::sched::node::{self, Node, Wakes};
 use crate::sched::root::{Root, finish_extras};
 use crate::task::header::{self, DONE, Header, QUEUED};
 use crate::task::local::Locals;
@@ -280,8 +280,7 @@ unsafe fn fail_task(h: &Header, panic: Panic, node: *const Node, task: *const He
     }
 }
 
-/// A task has returned: its error goes to the nursery that it belongs to now (a `started` may have moved it), its future
-/// and its slot go, and the nursery hears of it. The frame to put back comes in pieces, which travel in registers.
+/// A task has returned. The frame to put back comes in pieces, which travel in registers.
 ///
 /// # Safety
 /// This thread holds the owner; called in the task's frame.
@@ -293,8 +292,34 @@ unsafe fn end_task<E: TaskError>(
     task: *const Header,
     locals: *const Locals,
 ) {
+    let frame = BatchFrame { node, task, locals };
+    // SAFETY: the context's root is held; a task's nursery outlives it.
+    let (core, root) = unsafe { (&*h.core.get(), &*context::root()) };
+    if result.is_err() || !h.gone.get() || h.has_extras() || root.instrumented.get() {
+        // SAFETY: as the caller's.
+        return unsafe { end_task_slowly(h, result, frame) };
+    }
+    // Nothing was left to drop: no foreign code runs here, but for the wakers at the end.
+    std::mem::forget(result);
+    context::ambient(|a| frame.restore(a));
+    h.set(DONE);
+    // SAFETY: the future is gone; the slot itself waits for the ready queue, if it is on it.
+    let wakes = unsafe {
+        let wakes = node::retire(&h.node);
+        if !h.has(QUEUED) {
+            release_task(h);
+        }
+        wakes
+    };
+    core.ended(wakes);
+}
+
+/// As [`end_task`]: its error goes to the nursery that it belongs to now (a `started` may have moved it), its future and
+/// its slot go, and the nursery hears of it.
+#[inline(never)]
+unsafe fn end_task_slowly<E: TaskError>(h: &Header, result: Result<(), E>, frame: BatchFrame) {
     // Foreign code that panics is met in errors, instruments, hooks and wakers.
-    let after = BatchFrame { node, task, locals }.guard();
+    let after = frame.guard();
     // SAFETY: the errors are of type `E`; for the rest as the caller's.
     unsafe {
         if let Err(e) = result {
@@ -306,7 +331,6 @@ unsafe fn end_task<E: TaskError>(
 
 /// # Safety
 /// As [`end_task`].
-#[inline(always)]
 unsafe fn finish_task(h: &Header, after: Restore) {
     h.set(DONE);
     let mut dropped = Ok(());
@@ -333,16 +357,24 @@ unsafe fn finish_task(h: &Header, after: Restore) {
         }
         wakes
     };
-    let live = core.live.get() - 1;
-    core.live.set(live);
     if let Some(told) = told {
         crate::inspect::task_exited(root, &told);
     }
     if extras.is_some() {
         finish_extras(extras, id);
     }
-    wakes.wake();
-    if live == 0 {
-        core.wake_parent();
+    core.ended(wakes);
+}
+
+impl CoreSlot {
+    /// A task has ended.
+    #[inline(always)]
+    fn ended(&self, wakes: Wakes) {
+        let live = self.live.get() - 1;
+        self.live.set(live);
+        wakes.wake();
+        if live == 0 {
+            self.wake_parent();
+        }
     }
 }

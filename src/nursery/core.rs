@@ -15,12 +15,14 @@ use crate::sched::node::{self, Kind, Later, Node, Wakes, Waste};
 use crate::sched::pool::CORE_CLASS;
 use crate::sched::remote::{self, Mail, SlotPtr};
 use crate::sched::root::{Root, finish_extras};
-use crate::task::header::{self, DONE, Header};
+use crate::task::header::{self, DONE, Header, QUEUED};
+use crate::task::local::Locals;
 use crate::task::wake::{self, WakeRef};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr;
+use std::sync::Arc;
 use std::task::Context;
 
 pub(crate) type Panic = Box<dyn Any + Send>;
@@ -249,19 +251,21 @@ impl CoreSlot {
     #[inline(always)]
     pub(crate) unsafe fn adopt_new(&self, h: &Header, root: &Root, under: *const Node) {
         // SAFETY: by contract.
-        unsafe {
-            node::link(&h.node, under).wake();
-            self.live.set(self.live.get() + 1);
-            let locals = context::ambient(|a| a.locals.get());
-            if !locals.is_null() && h.vtable.get().is_child {
-                std::sync::Arc::increment_strong_count(locals);
-                let locals = std::sync::Arc::from_raw(locals);
-                h.with_extras(|e| e.locals = Some(locals));
-            }
-            header::wake_local(h);
-            if root.instrumented.get() {
-                crate::inspect::task_spawned(root, h);
-            }
+        let wakes = unsafe { node::link_new(&h.node, under) };
+        self.live.set(self.live.get() + 1);
+        // A cancelled one is woken by its node, too.
+        h.state.set(QUEUED);
+        self.push_ready(h);
+        let locals = context::ambient(|a| a.locals.get());
+        if !locals.is_null() {
+            // SAFETY: in force, hence alive.
+            unsafe { inherit(h, locals) };
+        }
+        wakes.wake();
+        self.wake_parent();
+        // Last, since it may panic.
+        if root.is_special() {
+            crate::inspect::task_spawned(root, h);
         }
     }
 
@@ -354,6 +358,22 @@ impl CoreSlot {
             wakes.append(ScopeSlot::end(node));
             wakes
         }
+    }
+}
+
+/// A new child inherits the task locals in force.
+///
+/// # Safety
+/// `locals` is borrowed from an `Arc`.
+#[inline(never)]
+unsafe fn inherit(h: &Header, locals: *const Locals) {
+    if h.vtable.get().is_child {
+        // SAFETY: by contract.
+        let locals = unsafe {
+            Arc::increment_strong_count(locals);
+            Arc::from_raw(locals)
+        };
+        h.with_extras(|e| e.locals = Some(locals));
     }
 }
 

@@ -11,6 +11,7 @@ use super::core::give_back;
 use crate::error::{JoinError, Result};
 use crate::sched::node::SlotRef;
 use crate::sched::remote::{self, Mail};
+use crate::sched::root::Root;
 use crate::sync::guarded::Guarded;
 use crate::task::header::Header;
 use crate::task::park::{self, Entry, Parked};
@@ -67,10 +68,20 @@ impl<T> JoinCell<T> {
         Self { state: Guarded::new(State { stage: Stage::Running, waiter: None, left: false }) }
     }
 
-    /// For use by the root of this thread, most of all.
+    /// Makes one in place, for use by `root` most of all. Field by field: a copy would cost more than all the rest.
+    ///
+    /// # Safety
+    /// There is room for it.
     #[inline(always)]
-    pub(super) fn here() -> Self {
-        Self { state: Guarded::here(State { stage: Stage::Running, waiter: None, left: false }) }
+    pub(super) unsafe fn init_at(at: *mut Self, root: &Root) {
+        // SAFETY: by contract.
+        unsafe {
+            Guarded::init_at(&raw mut (*at).state, root, |state| {
+                (&raw mut (*state).stage).write(Stage::Running);
+                (&raw mut (*state).waiter).write(None);
+                (&raw mut (*state).left).write(false);
+            });
+        }
     }
 
     #[inline(always)]
@@ -338,6 +349,7 @@ impl<T> Handle<'_, T> {
 impl<T> Future for Handle<'_, T> {
     type Output = Result<T, JoinError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if let Some(entry) = &mut this.entry {
@@ -419,7 +431,7 @@ enum Step<T> {
 }
 
 impl<T> Drop for Handle<'_, T> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         if !self.cell.is_null() {
             self.leave();
@@ -428,6 +440,7 @@ impl<T> Drop for Handle<'_, T> {
 }
 
 impl<T> Handle<'_, T> {
+    #[inline(never)]
     fn leave(&mut self) {
         let Some(cell) = self.cell() else { return };
         let (stage, waiter, last) = cell.state.with(|state| {

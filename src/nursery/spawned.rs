@@ -136,7 +136,7 @@ where
     unsafe {
         let slot = root.pool.allocate(root, vtable.class).cast::<Header>();
         let head = slot.cast::<JoinHead<T>>();
-        ptr::write((&raw const (*head).join).cast_mut(), JoinCell::here());
+        JoinCell::init_at((&raw const (*head).join).cast_mut(), root);
         ptr::write(Spawned::<F, T, E>::fut(slot), fut);
         (*slot).begin(root, vtable, core);
         // First: it must leave the slot also if an instrument panics.

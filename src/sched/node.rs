@@ -241,17 +241,16 @@ impl Node {
         self.flags.store(flags, Ordering::Relaxed);
     }
 
-    /// Puts a free node to use under `root`, not yet linked.
+    /// Puts a free node to use under `root`, whose memory it is, not yet linked.
+    #[inline(always)]
     pub(crate) fn begin(&self, root: *const Root, flags: u8) {
+        debug_assert!(ptr::eq(root, self.home));
         self.rounds.set(0);
         self.holds.set(0);
         self.parent.set(ptr::null());
         self.first.set(ptr::null());
-        self.set_flags(flags);
-        if flags & CALLED != 0 {
-            self.set_flags(flags | EFFECTIVE);
-        }
-        self.set_owner(root);
+        self.set_flags(if flags & CALLED != 0 { flags | EFFECTIVE } else { flags });
+        self.owner.store(root.cast_mut(), Ordering::Release);
     }
 
     /// The parent's state as seen from here.
@@ -412,23 +411,33 @@ impl Wakes {
     }
 }
 
-/// Links `node` as the last inside `parent` and gives it the state that follows. A node that was linked before must
-/// have been unlinked.
+/// As [`link`], for a task's node that was just begun.
 ///
 /// # Safety
-/// This thread holds the owner of both.
-pub(crate) unsafe fn link(node: *const Node, parent: *const Node) -> Wakes {
+/// As [`link`].
+#[inline(always)]
+pub(crate) unsafe fn link_new(node: *const Node, parent: *const Node) -> Wakes {
     // SAFETY: alive by contract.
-    let (n, p) = unsafe { (&*node, &*parent) };
-    let first = p.first.get();
-    n.parent.set(parent);
-    if first.is_null() {
-        p.first.set(node);
-        n.prev.set(node);
-        n.next.set(node);
-    } else {
-        // SAFETY: ring members are alive.
-        unsafe {
+    unsafe {
+        join_ring(node, parent);
+        if (*parent).is_effective() { refresh(node) } else { Wakes::none() }
+    }
+}
+
+/// # Safety
+/// As [`link`].
+#[inline(always)]
+unsafe fn join_ring(node: *const Node, parent: *const Node) {
+    // SAFETY: alive by contract, as are ring members.
+    unsafe {
+        let (n, p) = (&*node, &*parent);
+        let first = p.first.get();
+        n.parent.set(parent);
+        if first.is_null() {
+            p.first.set(node);
+            n.prev.set(node);
+            n.next.set(node);
+        } else {
             let last = (*first).prev.get();
             (*last).next.set(node);
             n.prev.set(last);
@@ -436,6 +445,19 @@ pub(crate) unsafe fn link(node: *const Node, parent: *const Node) -> Wakes {
             (*first).prev.set(node);
         }
     }
+}
+
+/// Links `node` as the last inside `parent` and gives it the state that follows. A node that was linked before must
+/// have been unlinked.
+///
+/// # Safety
+/// This thread holds the owner of both.
+pub(crate) unsafe fn link(node: *const Node, parent: *const Node) -> Wakes {
+    // SAFETY: alive by contract.
+    let (n, p) = unsafe {
+        join_ring(node, parent);
+        (&*node, &*parent)
+    };
     if n.is_shield() || n.holds.get() > 0 {
         let units = u32::from(n.is_shield()) + u32::from(n.holds.get() > 0);
         // SAFETY: as above.

@@ -66,6 +66,8 @@ pub(crate) struct Root {
     settings: RefCell<Option<Arc<Settings>>>,
     pub(crate) order: Cell<Order>,
     pub(crate) instrumented: Cell<bool>,
+    /// What locks made for this root are biased towards: itself, or nothing.
+    lock_bias: Cell<*const Root>,
     /// An order other than first-in first-out, or an instrument: one question for both.
     special: Cell<bool>,
     seed: Cell<u64>,
@@ -129,6 +131,7 @@ impl Root {
             order: Cell::new(Order::Fifo),
             instrumented: Cell::new(false),
             special: Cell::new(false),
+            lock_bias: Cell::new(ptr::null()),
             seed: Cell::new(0),
             next_id: Cell::new(0),
             now: Cell::new(Instant::from_nanos(0)),
@@ -150,6 +153,7 @@ impl Root {
             _ => 1,
         });
         root.instrumented.set(settings.instrument.is_some());
+        root.lock_bias.set(crate::sync::guarded::bias_for(root));
         root.special.set(settings.instrument.is_some() || settings.order != Order::Fifo);
         root.is_virtual.set(settings.clock.is_virtual());
         root.next_id.set(next_task_ids());
@@ -261,6 +265,13 @@ impl Root {
         self.count.inc(self.is_here());
     }
 
+    /// As [`Root::count_inc`], for the holder.
+    #[inline(always)]
+    pub(crate) fn count_inc_here(&self) {
+        debug_assert!(self.is_here());
+        self.count.inc(true);
+    }
+
     /// # Safety
     /// Gives back one count; `root` is a root cell.
     #[inline(always)]
@@ -347,6 +358,11 @@ impl Root {
             self.now.set(settings.clock.now());
         }
         self.now.get()
+    }
+
+    #[inline(always)]
+    pub(crate) fn lock_bias(&self) -> *const Root {
+        self.lock_bias.get()
     }
 
     #[inline(always)]

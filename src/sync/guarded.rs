@@ -20,6 +20,7 @@
 //! The pattern is that of biased locking with asymmetric fences (Dice, Huang, Yang 2001; `membarrier(2)`).
 
 use crate::sched::context;
+use crate::sched::root::Root;
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -78,14 +79,19 @@ impl<T> Guarded<T> {
         }
     }
 
-    /// Biased towards the root that this thread holds, if any.
+    /// Makes one in place, biased towards `root`, and has `init` write the value.
+    ///
+    /// # Safety
+    /// There is room for it; `init` writes a valid value.
     #[inline(always)]
-    pub(crate) fn here(value: T) -> Self {
-        let guarded = Self::new(value);
-        if barrier::is_available() {
-            guarded.bias.store(context::root().cast_mut().cast(), Ordering::Relaxed);
+    pub(crate) unsafe fn init_at(at: *mut Self, root: &Root, init: impl FnOnce(*mut T)) {
+        // SAFETY: by contract.
+        unsafe {
+            (&raw mut (*at).bias).write(AtomicPtr::new(root.lock_bias().cast_mut().cast()));
+            (&raw mut (*at).busy).write(AtomicBool::new(false));
+            (&raw mut (*at).mutex).write(Mutex::new(()));
+            init(UnsafeCell::raw_get(&raw const (*at).value));
         }
-        guarded
     }
 
     /// The value, if this thread holds the root that the lock is biased towards. For the shortest paths: else
@@ -186,6 +192,11 @@ impl<T> DerefMut for Fast<'_, T> {
 enum Slow<'a> {
     Biased(#[expect(dead_code, reason = "held for its drop")] Busy<'a>),
     Locked(#[expect(dead_code, reason = "held for its drop")] MutexGuard<'a, ()>),
+}
+
+/// What a lock can be biased towards when it is made for `root`: null if there is no barrier.
+pub(crate) fn bias_for(root: *const Root) -> *const Root {
+    if barrier::is_available() { root } else { ptr::null() }
 }
 
 cfg_if::cfg_if! {
