@@ -11,6 +11,7 @@ mod api;
 mod drops;
 mod finally;
 mod foreign;
+mod handles;
 mod hosted;
 mod nursery;
 mod panics;
