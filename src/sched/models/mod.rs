@@ -1,7 +1,7 @@
 //! All interleavings of every hand-off between threads, with the very types that roots and nurseries are made of:
 //! `RUSTFLAGS="--cfg loom" cargo test --release -p trine --lib models`.
 //!
-//! Each model names a change of the product code that it was seen to fail with.
+//! "Fails with" names changes of the product code that a model was seen to fail with.
 //!
 //! ```text
 //! in small, a type or two         whole trees: roots, nurseries and tasks as they are
