@@ -40,6 +40,17 @@ impl Entry {
         Self { yielded: false }
     }
 
+    /// One that goes on where another one was left.
+    #[inline(always)]
+    pub(crate) const fn resume(yielded: bool) -> Self {
+        Self { yielded }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn has_yielded(&self) -> bool {
+        self.yielded
+    }
+
     /// `Ready(Err)`: a scope around is cancelled, nothing must be done. `Ready(Ok)`: attempt the operation now, in
     /// this same poll. `Pending`: the step budget is spent, poll again. After `Ready(Ok)` it is not polled again.
     #[inline(always)]
