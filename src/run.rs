@@ -319,7 +319,7 @@ pin_project! {
 impl<F: Future> Main<F> {
     fn poll_turn(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Turn<F::Output> {
         let mut this = self.project();
-        this.root.turn(cx, |cx| match this.fut.as_mut().as_pin_mut() {
+        this.root.turn(cx, false, |cx| match this.fut.as_mut().as_pin_mut() {
             Some(fut) => fut.poll(cx),
             None => unreachable!("only drop takes the future"),
         })

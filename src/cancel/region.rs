@@ -54,8 +54,7 @@ fn in_own_root<T>(
 ) -> Poll<T> {
     let root = own.get_or_insert_with(|| Root::begin(crate::run::Settings::hosted()));
     // The host may have any reason to poll: so does the main task.
-    root.main_woken.set(true);
-    match root.turn(cx, f) {
+    match root.turn(cx, true, f) {
         Turn::Ready(value) => Poll::Ready(value),
         Turn::Pending => Poll::Pending,
         Turn::Deadlock(tree) => panic!("trine: deadlock, nothing can happen any more\n{tree}"),

@@ -13,12 +13,13 @@ use crate::sched::idle::now_or;
 use crate::sched::node::{self, SlotRef, Wakes};
 use crate::sched::remote::{self, Mail};
 use crate::sched::root::Root;
+use crate::sched::sync::{Mutex, MutexGuard};
 use crate::time::{Clock, Instant};
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

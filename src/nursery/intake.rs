@@ -6,7 +6,7 @@
 //! A ring is never lost: the ringer sets `rung`, then wakes the waker it finds; the nursery leaves its waker, then looks
 //! at `rung`.
 
-use crate::sched::sync::{AtomicBool, Mutex, Ordering};
+use crate::sched::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 use std::mem;
 use std::sync::PoisonError;
 
@@ -23,18 +23,13 @@ struct State<J, W> {
     waker: Option<W>,
 }
 
-#[cfg(loom)]
-type Guard<'a, T> = loom::sync::MutexGuard<'a, T>;
-#[cfg(not(loom))]
-type Guard<'a, T> = std::sync::MutexGuard<'a, T>;
-
 impl<J, W: Clone> Intake<J, W> {
     pub(crate) fn new() -> Self {
         let state = State { open: true, jobs: Vec::new(), starts: 0, waker: None };
         Self { state: Mutex::new(state), rung: AtomicBool::new(false) }
     }
 
-    fn lock(&self) -> Guard<'_, State<J, W>> {
+    fn lock(&self) -> MutexGuard<'_, State<J, W>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -23,6 +23,7 @@ use crate::sched::context;
 use crate::sched::node::{self, SlotRef};
 use crate::sched::remote::{self, Mail, SlotPtr};
 use crate::sched::root::Root;
+use crate::sched::sync::{Mutex, MutexGuard};
 use crate::task::header::Header;
 use crate::task::wake;
 use std::fmt;
@@ -31,7 +32,7 @@ use std::marker::PhantomData;
 use std::panic::{Location, resume_unwind};
 use std::pin::Pin;
 use std::ptr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, ready};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -28,9 +28,10 @@ pub(crate) struct Ambient {
     pub(crate) delivered: Cell<u32>,
 }
 
-thread_local! {
-    static AMBIENT: Ambient = const {
-        Ambient {
+impl Ambient {
+    /// Nobody is polled.
+    const fn new() -> Self {
+        Self {
             root: Cell::new(ptr::null()),
             node: Cell::new(ptr::null()),
             task: Cell::new(ptr::null()),
@@ -38,7 +39,19 @@ thread_local! {
             steps: Cell::new(STEPS),
             delivered: Cell::new(0),
         }
-    };
+    }
+}
+
+cfg_if::cfg_if! {
+    if #[cfg(loom)] {
+        loom::thread_local! {
+            static AMBIENT: Ambient = Ambient::new();
+        }
+    } else {
+        thread_local! {
+            static AMBIENT: Ambient = const { Ambient::new() };
+        }
+    }
 }
 
 /// Runs `f` with the thread's context.

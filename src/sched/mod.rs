@@ -7,10 +7,12 @@
 //! remote    wakes and mail from outside   count  the biased reference count
 //! timers    deadlines (pure)              idle   what to do when nothing can run
 //! gate      who holds a root, and mail    bell   what makes a host poll
+//! cells     the roots of the process
 //! stack     intrusive stacks              sync   std's atomics, or loom's
 //! ```
 
 pub(crate) mod bell;
+mod cells;
 pub(crate) mod context;
 pub(crate) mod count;
 pub(crate) mod gate;

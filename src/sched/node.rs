@@ -15,14 +15,13 @@
 
 use super::context;
 use super::root::Root;
-use super::sync::{AtomicPtr, AtomicU8, AtomicU64, Ordering};
+use super::sync::{AtomicPtr, AtomicU8, AtomicU64, Cell, Ordering, fence};
 use super::timers::Target;
 use crate::cancel::ScopeShared;
 use crate::nursery::core::{CoreSlot, Panic};
 use crate::task::TaskId;
 use crate::task::header::Extras;
 use crate::task::wake::WakeRef;
-use std::cell::Cell;
 use std::ptr;
 use std::sync::Arc;
 
@@ -58,7 +57,7 @@ pub(crate) struct Node {
     next: Cell<*const Node>,
     pub(crate) first: Cell<*const Node>,
     /// Wakers of waits whose waker is not the task's own (a foreign sub-executor sits in between).
-    foreign: Cell<Option<Box<Foreign>>>,
+    foreign: std::cell::Cell<Option<Box<Foreign>>>,
 }
 
 #[derive(Default)]
@@ -154,7 +153,7 @@ impl Node {
             prev: Cell::new(ptr::null()),
             next: Cell::new(ptr::null()),
             first: Cell::new(ptr::null()),
-            foreign: Cell::new(None),
+            foreign: std::cell::Cell::new(None),
         }
     }
 
@@ -735,6 +734,8 @@ pub(crate) unsafe fn rehome(start: *const Node, from: *const Root, to: *const Ro
             }
             loop {
                 if at == start {
+                    // Whoever wakes a task inside sees the new owner, or its next poll what the waker did before.
+                    fence(Ordering::SeqCst);
                     return wakes;
                 }
                 let (parent, next) = ((*at).parent.get(), (*at).next.get());

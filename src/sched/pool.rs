@@ -10,11 +10,12 @@
 use super::node::Node;
 use super::root::Root;
 use super::stack::Pile;
+use super::sync::Cell;
 use crate::cancel::slot::ScopeSlot;
 use crate::nursery::core::CoreSlot;
 use crate::task::header::Header;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::ptr;
 
 /// Alignment of slots, and granularity of sizes.
@@ -80,7 +81,7 @@ pub(crate) struct Pool {
 impl Pool {
     pub(crate) fn new() -> Self {
         Self {
-            free: [const { Cell::new(ptr::null()) }; CLASSES],
+            free: std::array::from_fn(|_| Cell::new(ptr::null())),
             given_back: Pile::new(),
             bump: Cell::new(ptr::null_mut()),
             end: Cell::new(ptr::null_mut()),

@@ -18,6 +18,7 @@ use super::context;
 use super::node::{self, Later, SlotRef, Wakes, Waste};
 use super::root::Root;
 use super::stack::{Admission, Taken};
+use super::sync::{Ordering, fence};
 use super::timers::TimerKey;
 use crate::cancel::ScopeShared;
 use crate::cancel::slot::ScopeSlot;
@@ -200,15 +201,25 @@ pub(crate) unsafe fn read_mail(root: &Root, after: &mut After) {
     }
 }
 
-/// Puts a woken task on a root's remote stack.
+/// Puts a woken task on the remote stack of its root.
+///
+/// That root may never be run again. So if the task is on its way to another one, either its poll there sees what the
+/// caller did before, or the caller sees the new owner: the fence pairs with that of [`node::rehome`], after which the
+/// new owner is known and before which no such poll begins.
 ///
 /// # Safety
-/// The header is the head of a mapped task slot; `owner` is a root cell.
+/// The header is the head of a mapped task slot.
 #[cold]
-pub(crate) unsafe fn push(owner: *const Root, header: *const Header) {
+pub(crate) unsafe fn push(header: *const Header) {
+    fence(Ordering::SeqCst);
     // SAFETY: mapped by contract; root cells are never unmapped.
     unsafe {
-        let (root, h) = (&*owner, &*header);
+        let h = &*header;
+        let owner = h.node.owner();
+        if owner.is_null() {
+            return;
+        }
+        let root = &*owner;
         match h.remote.admit(root.number) {
             Admission::Granted => {
                 h.node.home().count_inc();
@@ -268,7 +279,7 @@ unsafe fn drain_taken(root: &Root, taken: &mut Taken<Header>) {
                 // Ended: what it still owns may be polled elsewhere, by somebody who waits for this.
                 perform(owner, Mail::Wake(SlotRef::new(header.cast())));
             } else {
-                push(owner, header);
+                push(header);
             }
         }
     }

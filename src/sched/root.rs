@@ -15,6 +15,7 @@
 //! main task once, which runs each nursery's batch of runnable children.
 
 use super::bell::Bell;
+use super::cells;
 use super::context::{self, Frame};
 use super::count::Count;
 use super::gate::{Gate, Hold};
@@ -22,7 +23,7 @@ use super::idle::{Idle, IdleOutcome};
 use super::pool::Pool;
 use super::remote::{self, After, Mail};
 use super::stack::Stack;
-use super::sync::{AtomicI64, Ordering};
+use super::sync::{AtomicI64, Cell, Ordering};
 use super::timers::{Target, Timers};
 use crate::inspect::Tree;
 use crate::run::Settings;
@@ -31,10 +32,10 @@ use crate::task::park;
 use crate::task::wake;
 use crate::testing::Order;
 use crate::time::Instant;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::mem;
 use std::ptr;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 /// Polls of tasks in one turn, before the host gets its thread back.
@@ -95,8 +96,6 @@ pub(crate) enum Turn<T> {
     Deadlock(Tree),
 }
 
-static CELLS: std::sync::Mutex<Vec<&'static Root>> = std::sync::Mutex::new(Vec::new());
-
 fn next_number() -> u32 {
     use std::sync::atomic::{AtomicU32, Ordering};
     // Cells are recycled: there are as many as there were roots at a time.
@@ -112,7 +111,7 @@ fn next_task_ids() -> u64 {
 }
 
 impl Root {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             number: next_number(),
             count: Count::new(),
@@ -143,8 +142,7 @@ impl Root {
 
     /// A root with a main task, held by nobody.
     pub(crate) fn begin(settings: Arc<Settings>) -> &'static Self {
-        let recycled = CELLS.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let root: &'static Self = recycled.unwrap_or_else(|| Box::leak(Box::new(Self::new())));
+        let root = cells::take();
         // Somebody with a stale pointer may hold the cell for a moment.
         let _hold = root.hold();
         root.order.set(settings.order);
@@ -174,8 +172,7 @@ impl Root {
 
     /// The root of what is on its way from one to another: it has ended, so that it is only held for a moment.
     pub(crate) fn limbo() -> &'static Self {
-        static LIMBO: OnceLock<&'static Root> = OnceLock::new();
-        LIMBO.get_or_init(|| Box::leak(Box::new(Self::new())))
+        cells::limbo()
     }
 
     /// Runs `f` in the root's context, outside of a turn.
@@ -250,7 +247,7 @@ impl Root {
         self.deliveries.set(0);
         // SAFETY: root cells are never unmapped.
         let root: &'static Self = unsafe { &*ptr::from_ref(self) };
-        CELLS.lock().unwrap_or_else(PoisonError::into_inner).push(root);
+        cells::put(root);
     }
 
     // ---- shared half ----
@@ -446,14 +443,15 @@ impl Root {
         after.finish();
     }
 
-    /// One poll by the host.
+    /// One poll by the host. `woken`: the main task is to be polled for that alone.
     pub(crate) fn turn<T>(
         &'static self,
         host: &mut Context<'_>,
+        woken: bool,
         poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Turn<T> {
         self.set_host(host.waker());
-        let result = self.held_turn(host, poll);
+        let result = self.held_turn(host, woken, poll);
         // Its host may never poll it again: mail that came last is not left to that.
         remote::sweep(self);
         result
@@ -462,6 +460,7 @@ impl Root {
     fn held_turn<T>(
         &'static self,
         host: &mut Context<'_>,
+        woken: bool,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Turn<T> {
         let hold = self.hold();
@@ -476,6 +475,10 @@ impl Root {
         let waker = wake::lend(main);
         let mut cx = Context::from_waker(&waker);
         self.budget.set(BUDGET);
+        if woken {
+            // Not before the hold: whoever takes an idle root for a moment may wake its main task.
+            self.main_woken.set(true);
+        }
         let mut passes = 0;
         self.read_clock();
         let result = loop {

@@ -9,11 +9,11 @@ use crate::nursery::core::Core;
 use crate::sched::node::{Kind, Later, Node, Wakes};
 use crate::sched::root::Root;
 use crate::sched::stack::{Link, Linked};
+use crate::sched::sync::Cell;
 use crate::task::local::Locals;
 use crate::task::wake::WakeRef;
 use crate::task::{OnExit, TaskId};
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::mem;
 use std::panic::Location;
@@ -114,7 +114,7 @@ pub(crate) struct Header {
     pub(crate) next_ready: Cell<*const Header>,
     pub(crate) id: Cell<u64>,
     pub(crate) wait: Cell<Option<Wait>>,
-    pub(crate) extras: Cell<Option<Box<Extras>>>,
+    pub(crate) extras: std::cell::Cell<Option<Box<Extras>>>,
 }
 
 impl Linked for Header {
@@ -144,7 +144,7 @@ impl Header {
             next_ready: Cell::new(ptr::null()),
             id: Cell::new(0),
             wait: Cell::new(None),
-            extras: Cell::new(None),
+            extras: std::cell::Cell::new(None),
         }
     }
 

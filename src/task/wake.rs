@@ -69,7 +69,7 @@ pub(crate) unsafe fn wake_header(header: *const Header) {
         unsafe { header::wake_local(header) };
     } else {
         // SAFETY: mapped by contract.
-        unsafe { remote::push(owner, header) };
+        unsafe { remote::push(header) };
     }
 }
 

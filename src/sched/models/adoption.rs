@@ -1,0 +1,164 @@
+//! Adoption: a half-run subtree goes on under another root, while those who knew it under the old one wake its task.
+//!
+//! These run [`attach`](crate::cancel::slot::attach), `rehome`, limbo, the letters and the drains as they are; loom watches
+//! the cells of nodes, headers, nurseries and roots.
+
+use super::check;
+use super::tree::{Driver, Flag, Until, assert_all_cells_are_free, waiting_for};
+use crate::CancelScope;
+use loom::thread;
+use std::future::Future;
+
+/// The old root is idle, and never polled again: its subtree is taken on the spot. A thread wakes the child twice meanwhile;
+/// what it says with the second wake is seen, although the first may still lie on the old root's stack.
+///
+/// Fails with: `push` without its fence; `Elsewhere` that is dropped; `rehome` that wakes nobody; a `set_owner` that does
+/// not release.
+#[test]
+fn a_child_is_woken_while_its_nursery_leaves_an_idle_root() {
+    check("adoption from an idle root", Some(3), || {
+        let flag = Flag::new();
+        let old = Driver::new();
+        let mut half = waiting_for(&flag);
+        assert!(old.turn(|cx| half.as_mut().poll(cx)).is_pending());
+        let waker = flag.waker();
+        let sibling = {
+            let flag = flag.clone();
+            thread::spawn(move || {
+                waker.wake_by_ref();
+                flag.set();
+                waker.wake();
+            })
+        };
+        let new = Driver::new();
+        new.drive(|cx| half.as_mut().poll(cx)).unwrap();
+        drop(half);
+        new.end();
+        sibling.join().unwrap();
+        old.end();
+        assert_all_cells_are_free();
+    });
+}
+
+/// The old root is run by its thread, where a sibling wakes the child: the new one asks for the subtree by letter, and
+/// gets it by way of limbo.
+#[test]
+fn a_sibling_wakes_a_child_whose_nursery_leaves_a_running_root() {
+    check("adoption from a running root", Some(3), || {
+        let (flag, quit) = (Flag::new(), Flag::new());
+        let old = Driver::new();
+        let mut half = waiting_for(&flag);
+        assert!(
+            old.turn(|cx| {
+                let _ = quit.poll(cx);
+                half.as_mut().poll(cx)
+            })
+            .is_pending()
+        );
+        let (waker, quit_waker) = (flag.waker(), quit.waker());
+        let sibling = {
+            let (flag, quit) = (flag.clone(), quit.clone());
+            let mut waker = Some(waker);
+            thread::spawn(move || {
+                old.drive(|cx| {
+                    if let Some(waker) = waker.take() {
+                        flag.set();
+                        waker.wake();
+                    }
+                    quit.poll(cx)
+                });
+                old.end();
+            })
+        };
+        let new = Driver::new();
+        new.drive(|cx| half.as_mut().poll(cx)).unwrap();
+        drop(half);
+        new.end();
+        quit.set();
+        quit_waker.wake();
+        sibling.join().unwrap();
+        assert_all_cells_are_free();
+    });
+}
+
+/// The old root ends while its subtree is taken, and while a third thread wakes the child.
+#[test]
+fn a_child_is_woken_while_its_nursery_leaves_a_root_that_ends() {
+    check("adoption from a root that ends", Some(3), || {
+        let flag = Flag::new();
+        let old = Driver::new();
+        let mut half = waiting_for(&flag);
+        assert!(old.turn(|cx| half.as_mut().poll(cx)).is_pending());
+        let waker = flag.waker();
+        let sibling = {
+            let flag = flag.clone();
+            thread::spawn(move || {
+                flag.set();
+                waker.wake();
+            })
+        };
+        let owner = thread::spawn(move || old.end());
+        let new = Driver::new();
+        new.drive(|cx| half.as_mut().poll(cx)).unwrap();
+        drop(half);
+        new.end();
+        sibling.join().unwrap();
+        owner.join().unwrap();
+        assert_all_cells_are_free();
+    });
+}
+
+/// A thread cancels the scope of a subtree on its way from an idle root to another: the order is given to whoever owns
+/// the scope, or follows it, or is found on arrival.
+#[test]
+fn a_scope_is_cancelled_while_it_leaves_an_idle_root() {
+    check("cancel and adoption", Some(3), || {
+        let flag = Flag::new();
+        let old = Driver::new();
+        let scope = CancelScope::new();
+        let mut half = Box::pin(scope.run(Until(flag.clone())));
+        assert!(old.turn(|cx| half.as_mut().poll(cx)).is_pending());
+        drop(flag.waker());
+        let canceller = thread::spawn(move || scope.cancel());
+        let new = Driver::new();
+        assert!(new.drive(|cx| half.as_mut().poll(cx)).unwrap().is_none());
+        drop(half);
+        new.end();
+        canceller.join().unwrap();
+        old.end();
+        assert_all_cells_are_free();
+    });
+}
+
+/// The subtree is asked of a root that is being run, and dropped before it has come, while its thread may let go of it and
+/// a third wakes the child.
+#[test]
+fn a_nursery_is_dropped_while_the_letter_that_asks_for_it_is_on_its_way() {
+    check("letter and drop", Some(3), || {
+        let (flag, quit) = (Flag::new(), Flag::new());
+        let old = Driver::new();
+        let mut half = waiting_for(&flag);
+        let begun = old.turn(|cx| {
+            let _pending = quit.poll(cx);
+            half.as_mut().poll(cx)
+        });
+        assert!(begun.is_pending());
+        let (waker, quit_waker) = (flag.waker(), quit.waker());
+        let owner = {
+            let quit = quit.clone();
+            thread::spawn(move || {
+                waker.wake();
+                old.drive(|cx| quit.poll(cx));
+                old.end();
+            })
+        };
+        let new = Driver::new();
+        let _polled = new.turn(|cx| half.as_mut().poll(cx));
+        drop(half);
+        new.end();
+        quit.set();
+        quit_waker.wake();
+        owner.join().unwrap();
+        assert_all_cells_are_free();
+    });
+}

@@ -1,0 +1,118 @@
+//! Whole trees under loom: roots that the model's threads drive, and tasks that wait for a flag.
+
+use crate::nursery::NurseryFuture;
+use crate::run::Settings;
+use crate::sched::cells;
+use crate::sched::root::{Root, Turn};
+use crate::{Error, Result};
+use loom::sync::Notify;
+use loom::sync::atomic::{AtomicBool, Ordering};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+
+struct Host(Notify);
+
+impl Wake for Host {
+    fn wake(self: Arc<Self>) {
+        self.0.notify();
+    }
+}
+
+/// A root, and the thread's way to sleep until its host is woken. A lost wake is a deadlock, which loom reports.
+pub(super) struct Driver {
+    pub(super) root: &'static Root,
+    host: Arc<Host>,
+}
+
+impl Driver {
+    pub(super) fn new() -> Self {
+        Self { root: Root::begin(Settings::hosted()), host: Arc::new(Host(Notify::new())) }
+    }
+
+    /// One poll by the host.
+    pub(super) fn turn<T>(&self, poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        let waker = Waker::from(self.host.clone());
+        match self.root.turn(&mut Context::from_waker(&waker), true, poll) {
+            Turn::Ready(value) => Poll::Ready(value),
+            Turn::Pending => Poll::Pending,
+            Turn::Deadlock(tree) => panic!("{tree}"),
+        }
+    }
+
+    /// Polls whenever the host is woken.
+    pub(super) fn drive<T>(&self, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
+        loop {
+            if let Poll::Ready(value) = self.turn(&mut poll) {
+                return value;
+            }
+            self.host.0.wait();
+        }
+    }
+
+    pub(super) fn end(self) {
+        self.root.end();
+    }
+}
+
+/// Every root of the model has ended, and nobody counts on one: each cell was given back, once.
+pub(super) fn assert_all_cells_are_free() {
+    let (free, made) = cells::count();
+    assert_eq!(free, made, "cells that are free, and cells");
+}
+
+/// What a task waits for. The flag itself orders nothing: that its change is seen is the wake's business.
+pub(super) struct Flag {
+    set: AtomicBool,
+    /// Of the first poll.
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Flag {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { set: AtomicBool::new(false), waker: Mutex::new(None) })
+    }
+
+    pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        let is_first = self.waker.lock().unwrap().is_none();
+        if is_first {
+            // Not under the lock, of which loom knows nothing.
+            let waker = cx.waker().clone();
+            *self.waker.lock().unwrap() = Some(waker);
+        }
+        if self.set.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Takes the waker of the first poll, which was made before there were threads.
+    pub(super) fn waker(&self) -> Waker {
+        let waker = self.waker.lock().unwrap().replace(Waker::noop().clone());
+        waker.expect("the task was polled before")
+    }
+
+    pub(super) fn set(&self) {
+        self.set.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A task that waits for a flag.
+pub(super) struct Until(pub(super) Arc<Flag>);
+
+impl Future for Until {
+    type Output = Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.0.poll(cx).map(Ok)
+    }
+}
+
+pub(super) type Tree = Pin<Box<NurseryFuture<'static, (), Error>>>;
+
+/// A nursery with one child, which waits for the flag.
+pub(super) fn waiting_for(flag: &Arc<Flag>) -> Tree {
+    let child = Until(flag.clone());
+    Box::pin(crate::nursery(async move |n| {
+        n.start_soon(child);
+        Ok(())
+    }))
+}
