@@ -8,6 +8,7 @@
 //! timers    deadlines (pure)              idle   what to do when nothing can run
 //! gate      who holds a root, and mail    bell   what makes a host poll
 //! stack     intrusive stacks              sync   std's atomics, or loom's
+//! polled    wakers of `poll_cancelled`
 //! ```
 
 pub(crate) mod bell;
@@ -18,6 +19,7 @@ pub(crate) mod idle;
 #[cfg(all(test, loom))]
 mod models;
 pub(crate) mod node;
+pub(crate) mod polled;
 pub(crate) mod pool;
 pub(crate) mod remote;
 pub(crate) mod root;

@@ -8,10 +8,13 @@
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
 mod api;
+mod checkpoints;
 mod drops;
+mod duplex;
 mod finally;
 mod foreign;
 mod hosted;
+mod lowlevel;
 mod nursery;
 mod panics;
 mod race;
