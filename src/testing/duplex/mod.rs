@@ -53,11 +53,11 @@ const WRITE_ALL: &str = "MemoryStream::write_all";
 ///         client.shutdown(Shutdown::Write).await?;
 ///         Ok(())
 ///     });
-///     let (mut answer, mut buf) = (Vec::new(), [0; 16]);
+///     let (mut answer, mut buf) = (Vec::new(), [0_u8; 16]);
 ///     loop {
 ///         match client.read(&mut buf).await? {
 ///             0 => return Ok(answer),
-///             read => answer.extend(&buf[..read]),
+///             read => answer.extend_from_slice(&buf[..read]),
 ///         }
 ///     }
 /// }))?;
