@@ -1,12 +1,10 @@
-//! [`Cancelled`], what a cancelled operation returns, and the [`Reason`] it carries.
+//! [`Cancelled`], what a cancelled operation returns.
 //!
-//! Hot: every operation of a cancelled scope returns one. So a [`Reason`] without a message is plain data, to make,
-//! clone and drop without an allocation or an atomic operation, and with a message it is a counted pointer.
+//! One word, so that the results that carry it, and [`Error`](crate::Error)s, travel in registers.
 
-use std::borrow::Cow;
+use super::reason::Reason;
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::Arc;
 
 /// The error of an operation that did not happen because a cancel scope around it is cancelled.
 ///
@@ -72,95 +70,15 @@ pub(super) fn is_mark(e: &(dyn StdError + 'static)) -> bool {
     e.is::<Cancelled>() || e.is::<Cause>()
 }
 
-/// Why a scope was cancelled: the first reason it was given.
-///
-/// Its `Display` is the message, or a few words for the kind if there is none.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Reason {
-    kind: ReasonKind,
-    /// A thin pointer, so that a `Reason` takes two words, and an [`Error`](crate::Error) no more.
-    message: Option<Arc<Cow<'static, str>>>,
-}
-
-impl Reason {
-    pub(crate) const fn new(kind: ReasonKind) -> Self {
-        Reason { kind, message: None }
-    }
-
-    pub(crate) fn with_message(kind: ReasonKind, message: Cow<'static, str>) -> Self {
-        Reason { kind, message: Some(Arc::new(message)) }
-    }
-
-    /// Returns what sort of reason it is.
-    pub fn kind(&self) -> ReasonKind {
-        self.kind
-    }
-
-    /// Returns the message that was given with the cancel, if one was.
-    pub fn message(&self) -> Option<&str> {
-        self.message.as_ref().map(|m| &***m)
-    }
-}
-
-impl fmt::Debug for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.message() {
-            Some(message) => write!(f, "{:?}({message:?})", self.kind),
-            None => self.kind.fmt(f),
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.message().unwrap_or(match self.kind {
-            ReasonKind::Explicit => "the scope was cancelled",
-            ReasonKind::Deadline => "the deadline passed",
-            ReasonKind::Nursery => "another task of the nursery failed",
-            ReasonKind::Shutdown => "the run is shutting down",
-        }))
-    }
-}
-
-/// The sort of a [`Reason`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ReasonKind {
-    /// Someone asked for it.
-    Explicit,
-    /// The scope's deadline passed.
-    Deadline,
-    /// The scope is that of a nursery, one task of which failed.
-    Nursery,
-    /// The whole run is being ended.
-    Shutdown,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ReasonKind;
 
     #[test]
-    fn cancelled_takes_two_words() {
-        assert!(size_of::<Cancelled>() <= 16);
-        assert!(size_of::<std::result::Result<(), Cancelled>>() <= 16);
-    }
-
-    #[test]
-    fn reason_shows_its_message_or_its_kind() {
-        let plain = Reason::new(ReasonKind::Deadline);
-        assert_eq!((plain.kind(), plain.message()), (ReasonKind::Deadline, None));
-        assert_eq!(plain.to_string(), "the deadline passed");
-        let told = Reason::with_message(ReasonKind::Explicit, "client left".into());
-        assert_eq!((told.kind(), told.message()), (ReasonKind::Explicit, Some("client left")));
-        assert_eq!(told.to_string(), "client left");
-    }
-
-    #[test]
-    fn clones_share_the_message() {
-        let a = Reason::with_message(ReasonKind::Explicit, String::from("client left").into());
-        let b = a.clone();
-        assert_eq!(a.message().unwrap().as_ptr(), b.message().unwrap().as_ptr());
+    fn cancelled_takes_one_word() {
+        assert_eq!(size_of::<Cancelled>(), size_of::<usize>());
+        assert_eq!(size_of::<std::result::Result<(), Cancelled>>(), size_of::<usize>());
     }
 
     #[test]

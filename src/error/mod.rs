@@ -7,7 +7,8 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `cancelled` | [`Cancelled`], its [`Reason`] and its cause |
+//! | `cancelled` | [`Cancelled`] and its cause |
+//! | `reason` | [`Reason`], in one word |
 //! | `tree` | [`Error`]: what it is made of, and how it is looked at and taken apart |
 //! | `group` | the group, as an error of its own: what a boxed tree is |
 //! | `convert` | the ways into [`Error`] and out of it |
@@ -20,6 +21,8 @@ mod convert;
 mod draw;
 mod group;
 mod kinds;
+#[expect(unsafe_code, reason = "a constant or a counted pointer in one word")]
+mod reason;
 #[cfg(test)]
 mod sample;
 mod task_error;
@@ -28,9 +31,10 @@ mod tree;
 use std::error::Error as StdError;
 use std::iter;
 
-pub use cancelled::{Cancelled, Reason, ReasonKind};
+pub use cancelled::Cancelled;
 pub use convert::ResultExt;
 pub use kinds::{Closed, JoinError, RunFinished, StartError, TooSlow, WouldBlock};
+pub use reason::{Reason, ReasonKind};
 pub use task_error::TaskError;
 pub use tree::Error;
 

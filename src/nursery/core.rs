@@ -1,38 +1,29 @@
-//! What all nurseries have in common: the ready queue, the polling of children, the end of tasks.
+//! What all nurseries have in common: the slot, the ready queue, the way to the parent, the end.
 //!
 //! Invariants, for the holder of the owner:
 //!
 //! - every live task of the nursery is linked: the body under the nursery's node, children under `group`;
-//! - a task is on the ready queue (or in the batch that is being run) iff it is `QUEUED`;
+//! - a task is on the ready queue iff it is `QUEUED`;
 //! - `notified` is set from the moment the parent was woken (or the nursery's poll began) until that poll ends;
 //! - `live` counts the tasks that have not ended.
-//!
-//! The nursery runs *batches*: the tasks that are runnable when the batch begins. What is woken meanwhile runs in the next
-//! one, at most [`BATCHES`] of them before the nursery's own siblings get their turn.
 
-use crate::cancel::region::{Judgement, judge, strip};
+use super::errors::Errors;
 use crate::cancel::slot::ScopeSlot;
-use crate::error::{Reason, ReasonKind, TaskError};
-use crate::sched::context::{self, Ambient, BatchFrame, Frame};
+use crate::error::{Reason, ReasonKind};
+use crate::sched::context::{self, Frame};
 use crate::sched::node::{self, Kind, Later, Node, Wakes, Waste};
-use crate::sched::pool::{self, CORE_CLASS};
+use crate::sched::pool::CORE_CLASS;
 use crate::sched::remote::{self, Mail, SlotPtr};
 use crate::sched::root::{Root, finish_extras};
-use crate::task::header::{self, DONE, Ended, Header, QUEUED, VTable};
-use crate::task::park;
+use crate::task::header::{self, DONE, Header, QUEUED};
+use crate::task::local::Locals;
 use crate::task::wake::{self, WakeRef};
-use crate::testing::Order;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::future::Future;
-use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::pin::Pin;
 use std::ptr;
-use std::task::{Context, Poll};
-
-/// Batches that a nursery runs in one poll.
-const BATCHES: u32 = 16;
+use std::sync::Arc;
+use std::task::Context;
 
 pub(crate) type Panic = Box<dyn Any + Send>;
 
@@ -48,46 +39,18 @@ pub(crate) struct CoreSlot {
     /// The task that `around` bodies belong to.
     pub(crate) around: Cell<*const Header>,
     pub(crate) notified: Cell<bool>,
-    head: Cell<*const Header>,
-    tail: Cell<*const Header>,
+    pub(super) head: Cell<*const Header>,
+    pub(super) tail: Cell<*const Header>,
     pub(crate) live: Cell<usize>,
     /// A hold on the own node, while there is work left that a judgement must wait for.
     busy: Cell<bool>,
     /// The `Errors<E>` of the nursery.
-    typed: Cell<*const ()>,
+    pub(super) typed: Cell<*const ()>,
     pub(crate) panic: Cell<Option<Panic>>,
 }
 
 /// The alias under which task headers know their nursery.
 pub(crate) type Core = CoreSlot;
-
-/// The errors of a nursery's tasks, in the order of their end.
-#[derive(Debug)]
-pub(crate) struct Errors<E>(RefCell<Vec<E>>);
-
-impl<E> Errors<E> {
-    pub(crate) const fn new() -> Self {
-        Self(RefCell::new(Vec::new()))
-    }
-
-    /// Any number of plain cancellations count as one.
-    fn push(&self, e: E)
-    where
-        E: TaskError,
-    {
-        let mut errors = self.0.borrow_mut();
-        if e.is_cancelled() && errors.last().is_some_and(TaskError::is_cancelled) {
-            drop(errors);
-            drop(e);
-            return;
-        }
-        errors.push(e);
-    }
-
-    pub(crate) fn take(&self) -> Vec<E> {
-        std::mem::take(&mut *self.0.borrow_mut())
-    }
-}
 
 impl CoreSlot {
     pub(crate) fn fresh(home: *const Root) -> Self {
@@ -234,208 +197,8 @@ impl CoreSlot {
         self.parent.borrow().clone()
     }
 
-    /// Polls the tasks that are runnable now, then those that became so meanwhile: at most [`BATCHES`] times, so that
-    /// sibling nurseries and deadlines get their turn, and as long as the budget lasts.
-    ///
-    /// # Safety
-    /// This thread holds `root`, the owner; the nursery is being polled.
-    #[inline]
-    pub(crate) unsafe fn run_batches(&self, root: &Root) {
-        context::ambient(|a| {
-            let frame = BatchFrame::enter(a);
-            for _ in 0..BATCHES {
-                // SAFETY: by contract.
-                let spent = unsafe { self.run_batch(root, a, &frame) };
-                if spent || !self.has_ready() {
-                    break;
-                }
-            }
-            drop(frame);
-        });
-    }
-
-    /// Polls the tasks that are runnable now, once.
-    ///
-    /// # Safety
-    /// As [`CoreSlot::run_batches`].
-    pub(crate) unsafe fn run_one_batch(&self, root: &Root) {
-        context::ambient(|a| {
-            let frame = BatchFrame::enter(a);
-            // SAFETY: by contract.
-            let _spent = unsafe { self.run_batch(root, a, &frame) };
-            drop(frame);
-        });
-    }
-
-    /// True: the budget is spent.
-    #[inline(always)]
-    unsafe fn run_batch(&self, root: &Root, a: &Ambient, frame: &BatchFrame<'_>) -> bool {
-        /// What has not been run goes back on the queue, also after a panic of an instrument.
-        struct Batch<'a> {
-            core: &'a CoreSlot,
-            at: *const Header,
-            last: *const Header,
-        }
-        impl Drop for Batch<'_> {
-            #[inline(always)]
-            fn drop(&mut self) {
-                if !self.at.is_null() {
-                    self.core.put_back(self.at, self.last);
-                }
-            }
-        }
-        let (at, last) = (self.head.replace(ptr::null()), self.tail.replace(ptr::null()));
-        let mut batch = Batch { core: self, at, last };
-        if root.order.get() != Order::Fifo {
-            (batch.at, batch.last) = permute(at, root);
-        }
-        while !batch.at.is_null() {
-            // SAFETY: queued tasks are alive.
-            let h = unsafe { &*batch.at };
-            let budget = root.budget.get();
-            if budget == 0 {
-                return true;
-            }
-            root.budget.set(budget - 1);
-            batch.at = h.next_ready.get();
-            if h.has(DONE) {
-                // It was woken in the very poll in which it ended; only the queue still knew it.
-                if h.node.owner().is_null() {
-                    // SAFETY: the node was retired then.
-                    unsafe { release_task(h) };
-                }
-                continue;
-            }
-            // SAFETY: held; the task is this nursery's.
-            unsafe { self.poll_task(h, root, a, frame) };
-        }
-        false
-    }
-
-    /// The rest of a batch goes before what was woken meanwhile.
     #[cold]
-    fn put_back(&self, first: *const Header, last: *const Header) {
-        // SAFETY: queued tasks are alive.
-        unsafe { (*last).next_ready.set(self.head.get()) };
-        if self.head.get().is_null() {
-            self.tail.set(last);
-        }
-        self.head.set(first);
-    }
-
-    #[inline(always)]
-    unsafe fn poll_task(&self, h: &Header, root: &Root, a: &Ambient, frame: &BatchFrame<'_>) {
-        let cancelled_before = h.node.is_effective();
-        let deliveries = root.deliveries.get();
-        h.state.set(0);
-        h.wait.set(None);
-        let vtable = h.vtable.get();
-        a.node.set(&h.node);
-        a.task.set(h);
-        a.locals.set(if vtable.is_child { h.locals() } else { frame.locals });
-        a.steps.set(context::STEPS);
-        a.delivered.set(0);
-        let waker = wake::lend(h);
-        let mut cx = Context::from_waker(&waker);
-        // SAFETY: the slot is in use and its future alive.
-        let polled = catch_unwind(AssertUnwindSafe(|| unsafe {
-            if root.instrumented.get() { poll_instrumented(h, root, &mut cx) } else { (vtable.poll)(h, &mut cx) }
-        }));
-        let ended = match polled {
-            Ok(Poll::Pending) if !h.node.is_effective() => {
-                return;
-            }
-            Ok(Poll::Pending) => {
-                let told = root.deliveries.get() != deliveries;
-                // SAFETY: held; the future is alive.
-                match unsafe { Self::judge_task(h, root, cancelled_before, told, &cx) } {
-                    Some(ended) => ended,
-                    None => return,
-                }
-            }
-            Ok(Poll::Ready(ended)) => ended,
-            Err(panic) => {
-                // SAFETY: a task's nursery outlives it.
-                unsafe { (*h.core.get()).panicked(panic, root, h) };
-                Ended::Failed
-            }
-        };
-        let _ = ended;
-        h.gone.set(true);
-        h.set(DONE);
-        // SAFETY: dropped once: the task ends here, and `gone` says so whatever panics from now on.
-        let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { (vtable.drop)(h) }));
-        if let Err(panic) = dropped {
-            // SAFETY: as above.
-            unsafe { (*h.core.get()).panicked(panic, root, h) };
-        }
-        frame.restore();
-        // SAFETY: the future is gone.
-        unsafe { Self::end_task(h, root) };
-    }
-
-    #[cold]
-    unsafe fn judge_task(
-        h: &Header,
-        root: &Root,
-        cancelled_before: bool,
-        told: bool,
-        cx: &Context<'_>,
-    ) -> Option<Ended> {
-        // SAFETY: by the caller's contract.
-        unsafe {
-            match judge(&h.node, cancelled_before, told, cx) {
-                Judgement::Again => {
-                    header::wake_local(h);
-                    None
-                }
-                Judgement::Wait => None,
-                Judgement::Drop => {
-                    root.deliveries.set(root.deliveries.get() + 1);
-                    match catch_unwind(AssertUnwindSafe(|| (h.vtable.get().abandon)(h))) {
-                        Ok(ended) => Some(ended),
-                        Err(panic) => {
-                            (*h.core.get()).panicked(panic, root, h);
-                            Some(Ended::Failed)
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// A task's future is gone: its slot goes, and its nursery hears of it.
-    unsafe fn end_task(h: &Header, root: &Root) {
-        // SAFETY: held by the caller; a task's nursery outlives it.
-        let core = unsafe { &*h.core.get() };
-        let told = root.instrumented.get().then(|| crate::inspect::last_words(h));
-        let extras = h.extras.take();
-        let id = h.task_id();
-        // First what must not be left half done, then foreign code.
-        // SAFETY: the future is gone; the slot itself waits for the ready queue, if it is on it.
-        let wakes = unsafe {
-            let wakes = node::retire(&h.node);
-            if !h.has(QUEUED) {
-                release_task(h);
-            }
-            wakes
-        };
-        core.live.set(core.live.get() - 1);
-        let last = core.live.get() == 0;
-        if let Some(told) = told {
-            crate::inspect::task_exited(root, &told);
-        }
-        if extras.is_some() {
-            finish_extras(extras, id);
-        }
-        wakes.wake();
-        if last {
-            core.wake_parent();
-        }
-    }
-
-    #[cold]
-    fn panicked(&self, panic: Panic, root: &Root, h: &Header) {
+    pub(super) fn panicked(&self, panic: Panic, root: &Root, h: &Header) {
         match self.panic.take() {
             None => self.panic.set(Some(panic)),
             Some(first) => {
@@ -488,19 +251,21 @@ impl CoreSlot {
     #[inline(always)]
     pub(crate) unsafe fn adopt_new(&self, h: &Header, root: &Root, under: *const Node) {
         // SAFETY: by contract.
-        unsafe {
-            node::link(&h.node, under).wake();
-            self.live.set(self.live.get() + 1);
-            let locals = context::ambient(|a| a.locals.get());
-            if !locals.is_null() && h.vtable.get().is_child {
-                std::sync::Arc::increment_strong_count(locals);
-                let locals = std::sync::Arc::from_raw(locals);
-                h.with_extras(|e| e.locals = Some(locals));
-            }
-            if root.instrumented.get() {
-                crate::inspect::task_spawned(root, h);
-            }
-            header::wake_local(h);
+        let wakes = unsafe { node::link_new(&h.node, under) };
+        self.live.set(self.live.get() + 1);
+        // A cancelled one is woken by its node, too.
+        h.state.set(QUEUED);
+        self.push_ready(h);
+        let locals = context::ambient(|a| a.locals.get());
+        if !locals.is_null() {
+            // SAFETY: in force, hence alive.
+            unsafe { inherit(h, locals) };
+        }
+        wakes.wake();
+        self.wake_parent();
+        // Last, since it may panic.
+        if root.is_special() {
+            crate::inspect::task_spawned(root, h);
         }
     }
 
@@ -596,13 +361,20 @@ impl CoreSlot {
     }
 }
 
-#[cold]
-unsafe fn poll_instrumented(h: &Header, root: &Root, cx: &mut Context<'_>) -> Poll<Ended> {
-    crate::inspect::before_step(root, h);
-    // SAFETY: by the caller's contract.
-    let polled = unsafe { (h.vtable.get().poll)(h, cx) };
-    crate::inspect::after_step(root, h);
-    polled
+/// A new child inherits the task locals in force.
+///
+/// # Safety
+/// `locals` is borrowed from an `Arc`.
+#[inline(never)]
+unsafe fn inherit(h: &Header, locals: *const Locals) {
+    if h.vtable.get().is_child {
+        // SAFETY: by contract.
+        let locals = unsafe {
+            Arc::increment_strong_count(locals);
+            Arc::from_raw(locals)
+        };
+        h.with_extras(|e| e.locals = Some(locals));
+    }
 }
 
 /// Runs `f`; the first panic of several is kept.
@@ -635,183 +407,30 @@ pub(crate) unsafe fn free_task(h: &Header) -> Wakes {
     }
 }
 
-/// Gives back the memory of a task whose node has been retired.
+/// A task whose node has been retired lets go of its slot; gives it back, unless a handle still looks at it.
 ///
 /// # Safety
-/// Nothing uses the slot any more.
+/// Nothing else uses the slot any more.
 #[inline(always)]
-unsafe fn release_task(h: &Header) {
+pub(super) unsafe fn release_task(h: &Header) {
     // SAFETY: by contract.
     unsafe {
-        let home = h.node.home_ptr();
-        (*home).pool.release(&h.node, h.vtable.get().class, ptr::eq(context::root(), home));
+        if h.vtable.get().leave.is_none_or(|leave| leave(h)) {
+            give_back(h);
+        }
+    }
+}
+
+/// Gives a task slot back to the root that it came from.
+///
+/// # Safety
+/// Its node has been retired, and nothing uses the slot any more.
+#[inline(always)]
+pub(super) unsafe fn give_back(h: *const Header) {
+    // SAFETY: by contract.
+    unsafe {
+        let home = (*h).node.home_ptr();
+        (*home).pool.release(&(*h).node, (*h).vtable.get().class, ptr::eq(context::root(), home));
         Root::count_dec(home);
-    }
-}
-
-/// Puts a batch into the order that a test asked for. First and last come back.
-#[cold]
-fn permute(first: *const Header, root: &Root) -> (*const Header, *const Header) {
-    let mut batch = Vec::new();
-    let mut at = first;
-    while !at.is_null() {
-        batch.push(at);
-        // SAFETY: queued tasks are alive.
-        at = unsafe { (*at).next_ready.get() };
-    }
-    match root.order.get() {
-        Order::Fifo => {}
-        Order::Lifo => batch.reverse(),
-        Order::Shuffle(_) => {
-            for i in (1..batch.len()).rev() {
-                batch.swap(i, root.random(i + 1));
-            }
-        }
-    }
-    let last = batch.last().copied().unwrap_or(ptr::null());
-    let mut next = ptr::null();
-    for h in batch.into_iter().rev() {
-        // SAFETY: as above.
-        unsafe { (*h).next_ready.set(next) };
-        next = h;
-    }
-    (next, last)
-}
-
-/// A task slot with its future.
-#[repr(C)]
-struct TaskCell<F> {
-    header: Header,
-    fut: ManuallyDrop<F>,
-}
-
-/// Does the future stand in the slot itself?
-const fn fits<F>() -> bool {
-    size_of::<TaskCell<F>>() <= pool::MAX_SLOT && align_of::<F>() <= pool::ALIGN
-}
-
-struct Child<F, E, const IS_CHILD: bool>(std::marker::PhantomData<(F, E)>);
-
-impl<F: Future<Output = Result<(), E>>, E: TaskError, const IS_CHILD: bool> Child<F, E, IS_CHILD> {
-    const CLASS: usize = pool::task_class(size_of::<TaskCell<F>>());
-    const VTABLE: &'static VTable = &VTable {
-        poll: Self::poll,
-        abandon: Self::abandon,
-        drop: Self::drop,
-        class: Self::CLASS,
-        is_child: IS_CHILD,
-        in_group: true,
-    };
-
-    unsafe fn fut(h: *const Header) -> *mut F {
-        // SAFETY: the header is the head of such a cell; the future is used by one thread, in its poll or drop.
-        unsafe { &raw mut (*h.cast::<TaskCell<F>>().cast_mut()).fut }.cast()
-    }
-
-    unsafe fn poll(h: *const Header, cx: &mut Context<'_>) -> Poll<Ended> {
-        // SAFETY: pinned: slots do not move.
-        let fut = unsafe { Pin::new_unchecked(&mut *Self::fut(h)) };
-        match fut.poll(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(())) => Poll::Ready(Ended::Ok),
-            // SAFETY: as for `poll`.
-            Poll::Ready(Err(e)) => Poll::Ready(unsafe { store_error(&*h, e) }),
-        }
-    }
-
-    unsafe fn abandon(h: *const Header) -> Ended {
-        // SAFETY: as `poll`; called in the task's frame.
-        unsafe { store_error(&*h, E::from(park::cancelled())) }
-    }
-
-    unsafe fn drop(h: *const Header) {
-        // SAFETY: called once.
-        unsafe { ptr::drop_in_place(Self::fut(h)) };
-    }
-}
-
-/// Hands the error of a task to its nursery, as far as its own scope and that of the children let it pass, and cancels
-/// the nursery.
-///
-/// # Safety
-/// The task's nursery has errors of type `E`, and is held by this thread.
-pub(crate) unsafe fn store_error<E: TaskError>(h: &Header, e: E) -> Ended {
-    // SAFETY: by contract.
-    let core = unsafe { &*h.core.get() };
-    let mut error = Some(e);
-    for node in [&h.node, &core.group] {
-        if (ptr::eq(node, &h.node) || h.vtable.get().in_group) && node.is_called() && !node.parent_is_effective() {
-            error = error.and_then(|e| strip(e).0);
-        }
-    }
-    match error {
-        None => Ended::Ok,
-        Some(e) => {
-            // SAFETY: by contract.
-            let errors = unsafe { &*core.typed.get().cast::<Errors<E>>() };
-            errors.push(e);
-            core.fail();
-            Ended::Failed
-        }
-    }
-}
-
-/// Makes a child of `fut` in `core`. The header comes back.
-///
-/// # Safety
-/// This thread holds `root`, the owner of `core`; the errors of `core` are of type `E`; whatever `fut` borrows lives
-/// until the nursery has ended or dropped it.
-#[inline(always)]
-pub(crate) unsafe fn spawn_task<F, E>(core: &CoreSlot, root: &Root, fut: F) -> *const Header
-where
-    F: Future<Output = Result<(), E>>,
-    E: TaskError,
-{
-    // SAFETY: by contract.
-    unsafe { place_fitting::<F, E, true>(core, root, fut) }
-}
-
-/// As [`spawn_task`], for a branch that belongs to the task around.
-///
-/// # Safety
-/// As [`spawn_task`].
-pub(crate) unsafe fn spawn_branch<F, E>(core: &CoreSlot, root: &Root, fut: F) -> *const Header
-where
-    F: Future<Output = Result<(), E>>,
-    E: TaskError,
-{
-    // SAFETY: by contract.
-    unsafe { place_fitting::<F, E, false>(core, root, fut) }
-}
-
-#[inline(always)]
-unsafe fn place_fitting<F, E, const IS_CHILD: bool>(core: &CoreSlot, root: &Root, fut: F) -> *const Header
-where
-    F: Future<Output = Result<(), E>>,
-    E: TaskError,
-{
-    // SAFETY: by contract.
-    unsafe {
-        if const { fits::<F>() } {
-            place::<F, E, IS_CHILD>(core, root, fut)
-        } else {
-            place::<Pin<Box<F>>, E, IS_CHILD>(core, root, Box::pin(fut))
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn place<F, E, const IS_CHILD: bool>(core: &CoreSlot, root: &Root, fut: F) -> *const Header
-where
-    F: Future<Output = Result<(), E>>,
-    E: TaskError,
-{
-    // SAFETY: the class has room for the cell.
-    unsafe {
-        let slot = root.pool.allocate(root, Child::<F, E, IS_CHILD>::CLASS).cast::<Header>();
-        ptr::write(Child::<F, E, IS_CHILD>::fut(slot), fut);
-        (*slot).begin(root, Child::<F, E, IS_CHILD>::VTABLE, core);
-        core.adopt_new(&*slot, root, &core.group);
-        slot
     }
 }

@@ -2,10 +2,16 @@
 //!
 //! State of a [`JoinCell`]: `Running`, then `Done` with the value or `Lost`, then `Taken`. It changes under the lock;
 //! the waiter is woken after.
+//!
+//! The cell stands in the child's slot ([`JoinHead`]), which goes back when both task and handle have left it. If the
+//! child does not exist yet when the handle is made (it was spawned from another thread), or its value is too large for a
+//! slot, the cell is shared ([`Apart`]).
 
+use super::core::give_back;
 use crate::error::{JoinError, Result};
 use crate::sched::node::SlotRef;
 use crate::sched::remote::{self, Mail};
+use crate::sched::root::Root;
 use crate::sync::guarded::Guarded;
 use crate::task::header::Header;
 use crate::task::park::{self, Entry, Parked};
@@ -13,12 +19,17 @@ use pin_project_lite::pin_project;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::mem;
 use std::panic::Location;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::ptr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
-enum Stage<T> {
+/// What the task tree shows of a waiter.
+const OP: &str = "Handle";
+
+pub(super) enum Stage<T> {
     Running,
     Done(T),
     Lost,
@@ -28,18 +39,19 @@ enum Stage<T> {
 struct State<T> {
     stage: Stage<T>,
     waiter: Option<Parked>,
+    /// One of task and handle has left the slot.
+    left: bool,
 }
 
 pub(crate) struct JoinCell<T> {
     state: Guarded<State<T>>,
-    /// The task, if it did not exist yet when the handle was made.
-    late: OnceLock<Late>,
 }
 
-/// What a handle that came before its task knows of it.
-#[derive(Default)]
-struct Late {
-    state: Mutex<(Option<SlotRef>, bool)>,
+/// The head of a slot whose task has a handle.
+#[repr(C)]
+pub(super) struct JoinHead<T> {
+    pub(super) header: Header,
+    pub(super) join: JoinCell<T>,
 }
 
 /// Cancels a task, wherever it is.
@@ -52,41 +64,45 @@ fn cancel(slot: SlotRef) {
 }
 
 impl<T> JoinCell<T> {
-    #[inline]
-    pub(crate) fn new() -> Arc<Self> {
-        let state = State { stage: Stage::Running, waiter: None };
-        Arc::new(Self { state: Guarded::new(state), late: OnceLock::new() })
+    fn new() -> Self {
+        Self { state: Guarded::new(State { stage: Stage::Running, waiter: None, left: false }) }
     }
 
-    /// The task exists now, later than the handle.
-    pub(crate) fn bind(&self, h: &Header) {
-        // SAFETY: a task's header heads its slot.
-        let slot = unsafe { SlotRef::new(&h.node) };
-        let late = self.late.get_or_init(Late::default);
-        let cancelled = {
-            let mut state = late.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.0 = Some(slot.clone());
-            state.1
-        };
-        if cancelled {
-            cancel(slot);
+    /// Makes one in place, for use by `root` most of all. Field by field: a copy would cost more than all the rest.
+    ///
+    /// # Safety
+    /// There is room for it.
+    #[inline(always)]
+    pub(super) unsafe fn init_at(at: *mut Self, root: &Root) {
+        // SAFETY: by contract.
+        unsafe {
+            Guarded::init_at(&raw mut (*at).state, root, |state| {
+                (&raw mut (*state).stage).write(Stage::Running);
+                (&raw mut (*state).waiter).write(None);
+                (&raw mut (*state).left).write(false);
+            });
         }
     }
 
-    fn cancel_late(&self) {
-        let late = self.late.get_or_init(Late::default);
-        let slot = {
-            let mut state = late.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.1 = true;
-            state.0.clone()
-        };
-        if let Some(slot) = slot {
-            cancel(slot);
+    #[inline(always)]
+    pub(super) fn complete(&self, stage: Stage<T>) {
+        let Some(mut state) = self.state.fast() else { return self.complete_slowly(stage) };
+        if !matches!(state.stage, Stage::Running) {
+            drop(state);
+            drop(stage);
+            return;
+        }
+        // What was there has nothing to drop.
+        mem::forget(mem::replace(&mut state.stage, stage));
+        let waiter = state.waiter.take();
+        drop(state);
+        if let Some(waiter) = waiter {
+            waiter.wake();
         }
     }
 
-    #[inline]
-    fn complete(&self, stage: Stage<T>) {
+    #[cold]
+    fn complete_slowly(&self, stage: Stage<T>) {
         let (refused, waiter) = self.state.with(|state| {
             if !matches!(state.stage, Stage::Running) {
                 return (Some(stage), None);
@@ -97,6 +113,63 @@ impl<T> JoinCell<T> {
         drop(refused);
         if let Some(waiter) = waiter {
             waiter.wake();
+        }
+    }
+
+    /// The task leaves. True: it was the last one.
+    #[inline(always)]
+    pub(super) fn leave(&self) -> bool {
+        match self.state.fast() {
+            Some(mut state) => mem::replace(&mut state.left, true),
+            None => self.leave_slowly(),
+        }
+    }
+
+    #[cold]
+    fn leave_slowly(&self) -> bool {
+        self.state.with(|state| mem::replace(&mut state.left, true))
+    }
+}
+
+/// A cell that is not in the child's slot.
+pub(crate) struct Apart<T> {
+    cell: JoinCell<T>,
+    late: Late,
+}
+
+/// What a handle that came before its task knows of it: the task, and whether it was cancelled before.
+#[derive(Default)]
+struct Late {
+    state: Mutex<(Option<SlotRef>, bool)>,
+}
+
+impl<T> Apart<T> {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { cell: JoinCell::new(), late: Late::default() })
+    }
+
+    /// The task exists now.
+    pub(crate) fn bind(&self, h: &Header) {
+        // SAFETY: a task's header heads its slot.
+        let slot = unsafe { SlotRef::new(&h.node) };
+        let cancelled = {
+            let mut state = self.late.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.0 = Some(slot.clone());
+            state.1
+        };
+        if cancelled {
+            cancel(slot);
+        }
+    }
+
+    fn cancel(&self) {
+        let slot = {
+            let mut state = self.late.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.1 = true;
+            state.0.clone()
+        };
+        if let Some(slot) = slot {
+            cancel(slot);
         }
     }
 }
@@ -110,16 +183,16 @@ pin_project! {
     }
 }
 
-struct LostOnDrop<T>(Arc<JoinCell<T>>);
+struct LostOnDrop<T>(Arc<Apart<T>>);
 
 impl<T> Drop for LostOnDrop<T> {
     fn drop(&mut self) {
-        self.0.complete(Stage::Lost);
+        self.0.cell.complete(Stage::Lost);
     }
 }
 
 impl<F, T> Joined<F, T> {
-    pub(crate) fn new(fut: F, cell: Arc<JoinCell<T>>) -> Self {
+    pub(crate) fn new(fut: F, cell: Arc<Apart<T>>) -> Self {
         Self { fut, lost: LostOnDrop(cell) }
     }
 }
@@ -131,7 +204,7 @@ impl<F: Future<Output = Result<T, E>>, T, E> Future for Joined<F, T> {
         let this = self.project();
         match ready!(this.fut.poll(cx)) {
             Ok(value) => {
-                this.lost.0.complete(Stage::Done(value));
+                this.lost.0.cell.complete(Stage::Done(value));
                 Poll::Ready(Ok(()))
             }
             // The nursery is cancelled before the handle completes: with the drop of this future.
@@ -143,14 +216,20 @@ impl<F: Future<Output = Result<T, E>>, T, E> Future for Joined<F, T> {
 /// A child's value to be. Dropping the handle does nothing to the child.
 #[must_use = "await it for the value, or use `start_soon`"]
 pub struct Handle<'scope, T> {
-    cell: Arc<JoinCell<T>>,
-    /// `None` if the task did not exist yet.
-    task: Option<SlotRef>,
+    /// In the child's slot, or in `apart`; null if this handle has taken the value and given the slot back.
+    cell: *const JoinCell<T>,
+    apart: Option<Arc<Apart<T>>>,
+    /// Of the child's slot.
+    generation: u32,
     entry: Option<Entry>,
     at: &'static Location<'static>,
     scope: PhantomData<&'scope ()>,
 }
 
+// SAFETY: the cell is a lock around a `T`, kept in its place by this handle; the header beside it is asked for its atomics.
+unsafe impl<T: Send> Send for Handle<'_, T> {}
+// SAFETY: as above; a shared reference does not reach the value.
+unsafe impl<T: Send> Sync for Handle<'_, T> {}
 impl<T> Unpin for Handle<'_, T> {}
 
 impl<T> fmt::Debug for Handle<'_, T> {
@@ -160,22 +239,95 @@ impl<T> fmt::Debug for Handle<'_, T> {
 }
 
 impl<T> Handle<'_, T> {
+    /// # Safety
+    /// The slot of a child with a cell has just been put to use, and this is its only handle.
     #[track_caller]
-    #[inline]
-    pub(crate) fn new(cell: Arc<JoinCell<T>>, task: Option<SlotRef>) -> Self {
-        Self { cell, task, entry: Some(Entry::new()), at: Location::caller(), scope: PhantomData }
+    #[inline(always)]
+    pub(super) unsafe fn new(head: *const JoinHead<T>) -> Self {
+        // SAFETY: by contract.
+        let (cell, generation) = unsafe { (&raw const (*head).join, (*head).header.node.generation()) };
+        Self { cell, apart: None, generation, entry: Some(Entry::new()), at: Location::caller(), scope: PhantomData }
+    }
+
+    #[track_caller]
+    pub(crate) fn apart(apart: Arc<Apart<T>>) -> Self {
+        Self {
+            cell: &raw const apart.cell,
+            apart: Some(apart),
+            generation: 0,
+            entry: Some(Entry::new()),
+            at: Location::caller(),
+            scope: PhantomData,
+        }
+    }
+
+    /// None once the value was taken and the slot given back.
+    #[inline(always)]
+    fn cell(&self) -> Option<&JoinCell<T>> {
+        // SAFETY: kept in its place by this handle, either way.
+        unsafe { self.cell.as_ref() }
+    }
+
+    /// Gives the slot back, if the cell is in it.
+    ///
+    /// # Safety
+    /// The task has ended and left: nobody else knows the slot. This handle does not look at it again.
+    #[inline(always)]
+    unsafe fn free(&mut self) {
+        if let Some(head) = self.head() {
+            self.cell = ptr::null();
+            // SAFETY: by contract.
+            unsafe {
+                ptr::drop_in_place((&raw const (*head).join).cast_mut());
+                give_back(head.cast());
+            }
+        }
+    }
+
+    /// The common cases, on the root's own thread: the first look, and the one that finds the value.
+    #[inline(always)]
+    fn poll_fast(&mut self, cx: &Context<'_>) -> Option<Poll<T>> {
+        let at = self.at;
+        let mut state = self.cell()?.state.fast()?;
+        match &state.stage {
+            Stage::Running if state.waiter.is_none() => {
+                // What was there has nothing to drop.
+                mem::forget(mem::replace(&mut state.waiter, Some(Parked::plain(cx, OP, at)?)));
+                Some(Poll::Pending)
+            }
+            Stage::Done(_) => {
+                let Stage::Done(value) = mem::replace(&mut state.stage, Stage::Taken) else { return None };
+                let last = state.left;
+                drop(state);
+                if last {
+                    // SAFETY: the task has left.
+                    unsafe { self.free() };
+                }
+                Some(Poll::Ready(value))
+            }
+            _ => None,
+        }
+    }
+
+    /// The child's slot, if the cell is in it.
+    #[inline(always)]
+    fn head(&self) -> Option<*const JoinHead<T>> {
+        let head = self.cell.wrapping_byte_sub(mem::offset_of!(JoinHead<T>, join));
+        if self.apart.is_none() && !self.cell.is_null() { Some(head.cast()) } else { None }
     }
 
     /// Tells whether the child has ended, with a value or without.
     pub fn is_finished(&self) -> bool {
-        self.cell.state.with(|state| !matches!(state.stage, Stage::Running))
+        self.cell().is_none_or(|cell| cell.state.with(|state| !matches!(state.stage, Stage::Running)))
     }
 
     /// Cancels the child alone. It ends without a value, and cancels nothing else.
     pub fn cancel(&self) {
-        match &self.task {
-            Some(slot) => cancel(slot.clone()),
-            None => self.cell.cancel_late(),
+        match (self.head(), &self.apart) {
+            // SAFETY: this handle keeps the slot in use.
+            (Some(head), _) => cancel(unsafe { SlotRef::of_generation(head.cast(), self.generation) }),
+            (None, Some(apart)) => apart.cancel(),
+            (None, None) => {}
         }
     }
 }
@@ -197,8 +349,8 @@ impl<T> Handle<'_, T> {
 impl<T> Future for Handle<'_, T> {
     type Output = Result<T, JoinError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        const OP: &str = "Handle";
         let this = &mut *self;
         if let Some(entry) = &mut this.entry {
             if let Err(c) = ready!(entry.poll(cx)) {
@@ -207,9 +359,21 @@ impl<T> Future for Handle<'_, T> {
             }
             this.entry = None;
         }
+        match this.poll_fast(cx) {
+            Some(polled) => polled.map(Ok),
+            None => this.poll_slowly(cx),
+        }
+    }
+}
+
+impl<T> Handle<'_, T> {
+    #[cold]
+    fn poll_slowly(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
+        let at = self.at;
+        let Some(cell) = self.cell() else { panic!("a `Handle` was polled after it had returned the child's value") };
         let mut fresh: Option<Parked> = None;
         loop {
-            let step = this.cell.state.with(|state| match &mut state.stage {
+            let step = cell.state.with(|state| match &mut state.stage {
                 Stage::Running => {
                     if let Some(parked) = &state.waiter {
                         if parked.is_cancelled() {
@@ -219,7 +383,7 @@ impl<T> Future for Handle<'_, T> {
                             return Step::Waiting(None);
                         }
                     }
-                    match fresh.take() {
+                    match fresh.take().or_else(|| Parked::plain(cx, OP, at)) {
                         Some(parked) => Step::Waiting(state.waiter.replace(parked)),
                         None => Step::Park,
                     }
@@ -235,7 +399,7 @@ impl<T> Future for Handle<'_, T> {
                 Step::Ended(Some(value)) => return Poll::Ready(Ok(value)),
                 Step::Ended(None) if park::is_cancelled() => {
                     // Of both, the cancel came first: a failing child cancels its nursery before it is gone.
-                    this.entry = Some(Entry::new());
+                    self.entry = Some(Entry::new());
                     park::count_delivery();
                     return Poll::Ready(Err(JoinError::Cancelled(park::cancelled())));
                 }
@@ -247,11 +411,11 @@ impl<T> Future for Handle<'_, T> {
                 }
                 Step::Cancelled(waiter) => {
                     drop(waiter);
-                    this.entry = Some(Entry::new());
+                    self.entry = Some(Entry::new());
                     park::count_delivery();
                     return Poll::Ready(Err(JoinError::Cancelled(park::cancelled())));
                 }
-                Step::Park => fresh = Some(Parked::new(cx, OP, this.at)),
+                Step::Park => fresh = Some(Parked::new(cx, OP, at)),
             }
         }
     }
@@ -267,8 +431,26 @@ enum Step<T> {
 }
 
 impl<T> Drop for Handle<'_, T> {
+    #[inline(always)]
     fn drop(&mut self) {
-        let waiter = self.cell.state.with(|state| state.waiter.take());
+        if !self.cell.is_null() {
+            self.leave();
+        }
+    }
+}
+
+impl<T> Handle<'_, T> {
+    #[inline(never)]
+    fn leave(&mut self) {
+        let Some(cell) = self.cell() else { return };
+        let (stage, waiter, last) = cell.state.with(|state| {
+            (mem::replace(&mut state.stage, Stage::Taken), state.waiter.take(), mem::replace(&mut state.left, true))
+        });
+        if last {
+            // SAFETY: the task has left.
+            unsafe { self.free() };
+        }
         drop(waiter);
+        drop(stage);
     }
 }

@@ -1,7 +1,7 @@
 //! Nurseries whose children stay on one thread.
 
 use super::handle::Handle;
-use super::open::{HasShared, Opened, Shared};
+use super::open::{HasShared, Mode, OfScope, Opened, Plain, Shared};
 pub use super::start::LocalStart;
 use super::start::TaskStatus;
 use super::task;
@@ -13,7 +13,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 /// As [`nursery`](super::nursery), for children that are not `Send`.
 ///
@@ -54,13 +54,13 @@ use std::task::{Context, Poll, ready};
 pub fn local_nursery<'env, T: 'env>(
     body: impl for<'scope> AsyncFnOnce(&'scope LocalNursery<'scope, 'env>) -> Result<T> + 'env,
 ) -> LocalNurseryFuture<'env, T> {
-    LocalNurseryFuture::open(body, None, Location::caller())
+    LocalNurseryFuture::open(body, Location::caller())
 }
 
 /// The future of [`local_nursery`].
 #[must_use = "futures do nothing unless awaited"]
 pub struct LocalNurseryFuture<'env, T, E = Error> {
-    opened: Opened<'env, T, E>,
+    opened: Opened<'env, Result<T, E>>,
 }
 
 impl<T, E> Unpin for LocalNurseryFuture<'_, T, E> {}
@@ -72,13 +72,11 @@ impl<T, E> fmt::Debug for LocalNurseryFuture<'_, T, E> {
 }
 
 impl<'env, T: 'env, E: TaskError + 'env> LocalNurseryFuture<'env, T, E> {
-    pub(crate) fn open<B>(body: B, scope: Option<&CancelScope>, at: &'static Location<'static>) -> Self
+    pub(crate) fn open<B>(body: B, at: &'static Location<'static>) -> Self
     where
         B: for<'scope> AsyncFnOnce(&'scope LocalNursery<'scope, 'env, E>) -> Result<T, E> + 'env,
     {
-        let scope = scope.map(|s| s.shared().clone());
-        let body = move |n: &'env LocalNursery<'env, 'env, E>| async move { body(n).await };
-        Self { opened: Opened::new::<LocalNursery<'env, 'env, E>, _, _>(body, scope, at) }
+        Self { opened: open::<T, E, B, Plain>(body, None, at) }
     }
 }
 
@@ -86,23 +84,30 @@ impl<T, E: TaskError> Future for LocalNurseryFuture<'_, T, E> {
     type Output = Result<T, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(ready!(self.opened.poll(cx)).value_or_error())
+        self.opened.poll(cx)
     }
 }
 
 /// The future of [`CancelScope::local_nursery`].
 #[must_use = "futures do nothing unless awaited"]
-#[derive(Debug)]
 pub struct ScopedLocalNursery<'env, T, E = Error> {
-    inner: LocalNurseryFuture<'env, T, E>,
+    opened: Opened<'env, Result<Option<T>, E>>,
+}
+
+impl<T, E> Unpin for ScopedLocalNursery<'_, T, E> {}
+
+impl<T, E> fmt::Debug for ScopedLocalNursery<'_, T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScopedLocalNursery").finish_non_exhaustive()
+    }
 }
 
 impl<'env, T: 'env, E: TaskError + 'env> ScopedLocalNursery<'env, T, E> {
-    pub(crate) fn open<B>(body: B, scope: Option<&CancelScope>, at: &'static Location<'static>) -> Self
+    pub(crate) fn open<B>(body: B, scope: &CancelScope, at: &'static Location<'static>) -> Self
     where
         B: for<'scope> AsyncFnOnce(&'scope LocalNursery<'scope, 'env, E>) -> Result<T, E> + 'env,
     {
-        Self { inner: LocalNurseryFuture::open(body, scope, at) }
+        Self { opened: open::<T, E, B, OfScope>(body, Some(scope), at) }
     }
 }
 
@@ -110,8 +115,20 @@ impl<T, E: TaskError> Future for ScopedLocalNursery<'_, T, E> {
     type Output = Result<Option<T>, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(ready!(self.inner.opened.poll(cx)).option_or_error())
+        self.opened.poll(cx)
     }
+}
+
+fn open<'env, T, E, B, M>(body: B, scope: Option<&CancelScope>, at: &'static Location<'static>) -> Opened<'env, M::Out>
+where
+    T: 'env,
+    E: TaskError + 'env,
+    B: for<'scope> AsyncFnOnce(&'scope LocalNursery<'scope, 'env, E>) -> Result<T, E> + 'env,
+    M: Mode<T, E> + 'env,
+{
+    let scope = scope.map(|s| s.shared().clone());
+    let body = move |n: &'env LocalNursery<'env, 'env, E>| async move { body(n).await };
+    Opened::new::<LocalNursery<'env, 'env, E>, _, _, T, E, M>(body, scope, at)
 }
 
 /// An open nursery whose children need not be `Send`.
@@ -149,6 +166,7 @@ impl<'scope, 'env, E: TaskError + 'scope> LocalNursery<'scope, 'env, E> {
     }
 
     /// As [`Nursery::spawn`](super::Nursery::spawn).
+    #[track_caller]
     pub fn spawn<T, F>(&'scope self, fut: F) -> Handle<'scope, T>
     where
         F: Future<Output = Result<T, E>> + 'scope,
@@ -206,6 +224,7 @@ impl<'scope, 'env, E: TaskError + 'scope> LocalTask<'scope, 'env, E> {
     }
 
     /// As [`LocalNursery::spawn`].
+    #[track_caller]
     pub fn spawn<T, F>(self, fut: F) -> Handle<'scope, T>
     where
         F: Future<Output = Result<T, E>> + 'scope,

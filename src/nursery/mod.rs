@@ -1,22 +1,27 @@
 //! Nurseries: children that run concurrently inside the task that awaits the nursery.
 //!
 //! ```text
-//! core     ready queue, polling, end of tasks       (type-erased)
+//! core     slot, ready queue, the way up            (type-erased)
+//! batch    polling and end of tasks    child   children in their slots    errors  what they fail with
 //! open     body and allocation, the nursery's poll  (typed)
 //! inbox    the way in from other threads        intake   its hand-off, pure
-//! handle   Handle: a child's value
+//! handle   Handle: a child's value                 spawned  children with a handle
 //! start    start: children that say when they are ready
 //! local    LocalNursery    spawner  Spawner    race  race, race_all
 //! ```
 
+mod batch;
 pub mod body;
+mod child;
 pub(crate) mod core;
+mod errors;
 mod handle;
 mod inbox;
 pub(crate) mod intake;
 mod local;
 pub(crate) mod open;
 mod race;
+mod spawned;
 mod spawner;
 mod start;
 mod task;
@@ -31,7 +36,7 @@ pub use task::Task;
 pub(crate) use task::current_locals;
 
 use self::body::Body;
-use self::open::{HasShared, Opened, Shared};
+use self::open::{HasShared, Mode, OfScope, Opened, Plain, Shared};
 use crate::cancel::CancelScope;
 use crate::error::{Error, Result, StartError, TaskError};
 use std::borrow::Cow;
@@ -40,7 +45,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 /// Opens a nursery and runs `body` in it; waits for all children before it returns.
 ///
@@ -92,13 +97,13 @@ pub fn nursery<'env, T: 'env>(
     + Send
     + 'env,
 ) -> NurseryFuture<'env, T> {
-    NurseryFuture::open(body, None, Location::caller())
+    NurseryFuture::open(body, Location::caller())
 }
 
 /// The future of [`nursery`].
 #[must_use = "futures do nothing unless awaited"]
 pub struct NurseryFuture<'env, T, E = Error> {
-    opened: Opened<'env, T, E>,
+    opened: Opened<'env, Result<T, E>>,
 }
 
 // SAFETY: the body and its future are `Send` (bound of `open`), so are the children (bounds of `Nursery`), the value and
@@ -115,13 +120,11 @@ impl<T, E> fmt::Debug for NurseryFuture<'_, T, E> {
 }
 
 impl<'env, T: 'env, E: TaskError + 'env> NurseryFuture<'env, T, E> {
-    pub(crate) fn open<B>(body: B, scope: Option<&CancelScope>, at: &'static Location<'static>) -> Self
+    pub(crate) fn open<B>(body: B, at: &'static Location<'static>) -> Self
     where
         B: for<'scope> Body<&'scope Nursery<'scope, 'env, E>, Out = Result<T, E>> + Send + 'env,
     {
-        let scope = scope.map(|s| s.shared().clone());
-        let body = move |n: &'env Nursery<'env, 'env, E>| body(n);
-        Self { opened: Opened::new::<Nursery<'env, 'env, E>, _, _>(body, scope, at) }
+        Self { opened: open::<T, E, B, Plain>(body, None, at) }
     }
 }
 
@@ -129,23 +132,56 @@ impl<T, E: TaskError> Future for NurseryFuture<'_, T, E> {
     type Output = Result<T, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(ready!(self.opened.poll(cx)).value_or_error())
+        self.opened.poll(cx)
     }
 }
 
 /// The future of [`CancelScope::nursery`].
 #[must_use = "futures do nothing unless awaited"]
-#[derive(Debug)]
 pub struct ScopedNursery<'env, T, E = Error> {
-    inner: NurseryFuture<'env, T, E>,
+    opened: Opened<'env, Result<Option<T>, E>>,
+}
+
+// SAFETY: as for `NurseryFuture`.
+unsafe impl<T: Send, E: Send> Send for ScopedNursery<'_, T, E> {}
+// SAFETY: as for `NurseryFuture`.
+unsafe impl<T, E> Sync for ScopedNursery<'_, T, E> {}
+impl<T, E> Unpin for ScopedNursery<'_, T, E> {}
+
+impl<T, E> fmt::Debug for ScopedNursery<'_, T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScopedNursery").finish_non_exhaustive()
+    }
+}
+
+impl<'env, T: 'env, E: TaskError + 'env> ScopedNursery<'env, T, E> {
+    pub(crate) fn open<B>(body: B, scope: &CancelScope, at: &'static Location<'static>) -> Self
+    where
+        B: for<'scope> Body<&'scope Nursery<'scope, 'env, E>, Out = Result<T, E>> + Send + 'env,
+    {
+        Self { opened: open::<T, E, B, OfScope>(body, Some(scope), at) }
+    }
 }
 
 impl<T, E: TaskError> Future for ScopedNursery<'_, T, E> {
     type Output = Result<Option<T>, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(ready!(self.inner.opened.poll(cx)).option_or_error())
+        self.opened.poll(cx)
     }
+}
+
+/// The bound on `B` is what makes the two futures above `Send`.
+fn open<'env, T, E, B, M>(body: B, scope: Option<&CancelScope>, at: &'static Location<'static>) -> Opened<'env, M::Out>
+where
+    T: 'env,
+    E: TaskError + 'env,
+    B: for<'scope> Body<&'scope Nursery<'scope, 'env, E>, Out = Result<T, E>> + Send + 'env,
+    M: Mode<T, E> + 'env,
+{
+    let scope = scope.map(|s| s.shared().clone());
+    let body = move |n: &'env Nursery<'env, 'env, E>| body(n);
+    Opened::new::<Nursery<'env, 'env, E>, _, _, T, E, M>(body, scope, at)
 }
 
 impl CancelScope {
@@ -190,7 +226,7 @@ impl CancelScope {
         + Send
         + 'env,
     ) -> ScopedNursery<'env, T> {
-        ScopedNursery { inner: NurseryFuture::open(body, Some(self), Location::caller()) }
+        ScopedNursery::open(body, self, Location::caller())
     }
 
     /// As [`CancelScope::nursery`], for children that are not `Send`.
@@ -211,7 +247,7 @@ impl CancelScope {
         &self,
         body: impl for<'scope> AsyncFnOnce(&'scope LocalNursery<'scope, 'env>) -> Result<T> + 'env,
     ) -> ScopedLocalNursery<'env, T> {
-        ScopedLocalNursery::open(body, Some(self), Location::caller())
+        ScopedLocalNursery::open(body, self, Location::caller())
     }
 }
 
@@ -260,6 +296,7 @@ impl<'scope, 'env, E: TaskError + Send + 'scope> Nursery<'scope, 'env, E> {
 
     /// Starts a child and returns a handle to its value.
     #[inline]
+    #[track_caller]
     pub fn spawn<T, F>(&'scope self, fut: F) -> Handle<'scope, T>
     where
         F: Future<Output = Result<T, E>> + Send + 'scope,

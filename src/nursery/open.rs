@@ -4,7 +4,9 @@
 //! body's closure, then the body's future in its place. The references that bodies and children hold into it
 //! (`&Nursery`) are shared, so all that changes is in cells.
 
-use super::core::{CoreSlot, Errors, Panic, keep_first};
+use super::child::abandon;
+use super::core::{CoreSlot, Panic, keep_first};
+use super::errors::Errors;
 use super::inbox::Inbox;
 use crate::cancel::ScopeShared;
 use crate::cancel::region::{drop_in_root, in_root, strip};
@@ -14,8 +16,7 @@ use crate::sched::context;
 use crate::sched::node::{self, Wakes};
 use crate::sched::pool;
 use crate::sched::root::Root;
-use crate::task::header::{Ended, Header, VTable};
-use crate::task::park;
+use crate::task::header::{Header, VTable};
 use std::cell::{Cell as StdCell, UnsafeCell};
 use std::future::Future;
 use std::marker::PhantomData;
@@ -146,12 +147,38 @@ impl<T, E: TaskError> Finished<T, E> {
 /// What a nursery comes to, and the panic that goes on instead.
 type Concluded<T, E> = (Finished<T, E>, Option<Panic>);
 
+/// What becomes of what a nursery comes to.
+pub(crate) trait Mode<T, E> {
+    type Out;
+    fn result(finished: Finished<T, E>) -> Self::Out;
+}
+
+/// A plain nursery.
+pub(crate) struct Plain;
+
+impl<T, E: TaskError> Mode<T, E> for Plain {
+    type Out = Result<T, E>;
+
+    fn result(finished: Finished<T, E>) -> Result<T, E> {
+        finished.value_or_error()
+    }
+}
+
+/// The nursery of a scope.
+pub(crate) struct OfScope;
+
+impl<T, E: TaskError> Mode<T, E> for OfScope {
+    type Out = Result<Option<T>, E>;
+
+    fn result(finished: Finished<T, E>) -> Result<Option<T>, E> {
+        finished.option_or_error()
+    }
+}
+
 /// The erased nursery.
-pub(crate) trait Open<T, E> {
-    /// Ready: everything has ended; `finish` tells how.
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<()>;
-    /// Called once, after `poll` was ready. A panic of a task goes on here.
-    fn finish(&self) -> Finished<T, E>;
+trait Open<O> {
+    /// Ready: everything has ended. A panic of a task goes on here.
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<O>;
     /// Drops what is left, and ends the slots.
     fn close(&self);
 }
@@ -171,7 +198,7 @@ enum Stage<B, Fut> {
     Done,
 }
 
-pub(crate) struct Cell<'env, N, B, Fut, T, E> {
+struct Cell<'env, N, B, Fut, T, E, M> {
     nursery: N,
     stage: UnsafeCell<Stage<B, Fut>>,
     value: StdCell<Option<T>>,
@@ -180,22 +207,27 @@ pub(crate) struct Cell<'env, N, B, Fut, T, E> {
     /// What it came to, if that was found out inside a root of its own.
     outcome: StdCell<Option<Concluded<T, E>>>,
     at: &'static Location<'static>,
-    marker: PhantomData<(&'env (), E)>,
+    marker: PhantomData<(&'env (), E, M)>,
 }
 
-/// The erased allocation, uniquely owned, but with shared references into it.
-pub(crate) struct Opened<'env, T, E>(NonNull<dyn Open<T, E> + 'env>);
+/// The erased allocation, uniquely owned, but with shared references into it. `O` is the nursery's output.
+pub(crate) struct Opened<'env, O>(NonNull<dyn Open<O> + 'env>);
 
-impl<'env, T, E> Opened<'env, T, E> {
-    pub(crate) fn new<N, B, Fut>(body: B, scope: Option<Arc<ScopeShared>>, at: &'static Location<'static>) -> Self
+impl<'env, O> Opened<'env, O> {
+    pub(crate) fn new<N, B, Fut, T, E, M>(
+        body: B,
+        scope: Option<Arc<ScopeShared>>,
+        at: &'static Location<'static>,
+    ) -> Self
     where
         N: HasShared<E> + 'env,
         B: FnOnce(&'env N) -> Fut + 'env,
         Fut: Future<Output = Result<T, E>> + 'env,
         T: 'env,
         E: TaskError + 'env,
+        M: Mode<T, E, Out = O> + 'env,
     {
-        let cell = Cell::<'env, N, B, Fut, T, E> {
+        let cell = Cell::<'env, N, B, Fut, T, E, M> {
             nursery: N::new(Shared::new()),
             stage: UnsafeCell::new(Stage::Closure(body)),
             value: StdCell::new(None),
@@ -205,28 +237,25 @@ impl<'env, T, E> Opened<'env, T, E> {
             at,
             marker: PhantomData,
         };
-        let raw: *mut (dyn Open<T, E> + 'env) = Box::into_raw(Box::new(cell));
+        let raw: *mut (dyn Open<O> + 'env) = Box::into_raw(Box::new(cell));
         // SAFETY: not null.
         Self(unsafe { NonNull::new_unchecked(raw) })
     }
 
+    /// A jump, see [`batch`](super::batch).
     #[inline(always)]
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Finished<T, E>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<O> {
         // SAFETY: alive until dropped.
-        let cell = unsafe { self.0.as_ref() };
-        if cell.poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        Poll::Ready(cell.finish())
+        unsafe { self.0.as_ref() }.poll(cx)
     }
 }
 
-impl<T, E> Drop for Opened<'_, T, E> {
+impl<O> Drop for Opened<'_, O> {
     fn drop(&mut self) {
         // SAFETY: made by `Box::into_raw`; nothing refers into it after `close`.
         unsafe {
-            struct Free<'env, T, E>(NonNull<dyn Open<T, E> + 'env>);
-            impl<T, E> Drop for Free<'_, T, E> {
+            struct Free<'env, O>(NonNull<dyn Open<O> + 'env>);
+            impl<O> Drop for Free<'_, O> {
                 fn drop(&mut self) {
                     // SAFETY: as the outer block says.
                     drop(unsafe { Box::from_raw(self.0.as_ptr()) });
@@ -238,27 +267,20 @@ impl<T, E> Drop for Opened<'_, T, E> {
     }
 }
 
-impl<'env, N, B, Fut, T, E> Open<T, E> for Cell<'env, N, B, Fut, T, E>
+impl<'env, N, B, Fut, T, E, M> Open<M::Out> for Cell<'env, N, B, Fut, T, E, M>
 where
     N: HasShared<E> + 'env,
     B: FnOnce(&'env N) -> Fut + 'env,
     Fut: Future<Output = Result<T, E>> + 'env,
     E: TaskError + 'env,
+    M: Mode<T, E>,
 {
-    #[inline]
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if context::root().is_null() { self.poll_outermost(cx) } else { self.poll_inside(cx) }
-    }
-
-    fn finish(&self) -> Finished<T, E> {
-        let (finished, panic) = match self.outcome.take() {
-            Some(outcome) => outcome,
-            None => self.conclude(),
-        };
-        if let Some(panic) = panic {
-            resume_unwind(panic);
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<M::Out> {
+        let polled = if context::root().is_null() { self.poll_outermost(cx) } else { self.poll_inside(cx) };
+        match polled {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) => Poll::Ready(self.finish()),
         }
-        finished
     }
 
     fn close(&self) {
@@ -276,21 +298,16 @@ where
     }
 }
 
-impl<'env, N, B, Fut, T, E> Cell<'env, N, B, Fut, T, E>
+impl<'env, N, B, Fut, T, E, M> Cell<'env, N, B, Fut, T, E, M>
 where
     N: HasShared<E> + 'env,
     B: FnOnce(&'env N) -> Fut + 'env,
     Fut: Future<Output = Result<T, E>> + 'env,
     E: TaskError + 'env,
+    M: Mode<T, E>,
 {
-    const BODY: &'static VTable = &VTable {
-        poll: Self::poll_body,
-        abandon: Self::abandon_body,
-        drop: Self::drop_body,
-        class: pool::task_class(size_of::<BodyCell>()),
-        is_child: false,
-        in_group: false,
-    };
+    const BODY: &'static VTable =
+        &VTable::new::<E>(Self::poll_body, abandon::<E>, Self::drop_body, pool::task_class(size_of::<BodyCell>()));
 
     fn shared(&self) -> &Shared<E> {
         self.nursery.shared()
@@ -335,20 +352,23 @@ where
     #[inline(always)]
     fn poll_inside(&self, cx: &mut Context<'_>) -> Poll<()> {
         let shared = self.shared();
-        if shared.core.get().is_null() {
+        let mut core = shared.core.get();
+        if core.is_null() {
             self.enter();
+            core = shared.core.get();
         } else {
             // SAFETY: entered, and this is the poll of its future.
-            ready!(unsafe { attach(shared.core().node(), cx) });
+            ready!(unsafe { attach((*core).node(), cx) });
         }
-        let core = shared.core();
+        // SAFETY: in use until this future ends.
+        let core = unsafe { &*core };
         // SAFETY: held by this thread.
         let root = unsafe { &*context::root() };
         core.set_parent(cx);
         core.notified.set(true);
         core.set_busy(false);
         // SAFETY: held.
-        unsafe { core.run_batches(root) };
+        unsafe { core.run_batches::<E>(root) };
         if let Some(inbox) = shared.inbox.get() {
             return self.end_poll_with_inbox(inbox, core, root, cx);
         }
@@ -401,6 +421,19 @@ where
         }
     }
 
+    /// What it comes to; a panic of a task goes on here. Called once.
+    #[inline(never)]
+    fn finish(&self) -> M::Out {
+        let (finished, panic) = match self.outcome.take() {
+            Some(outcome) => outcome,
+            None => self.conclude(),
+        };
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
+        M::result(finished)
+    }
+
     fn conclude(&self) -> Concluded<T, E> {
         let shared = self.shared();
         let core = shared.core();
@@ -447,7 +480,7 @@ where
         unsafe { &*(*h.cast::<BodyCell>()).cell.cast::<Self>() }
     }
 
-    unsafe fn poll_body(h: *const Header, cx: &mut Context<'_>) -> Poll<Ended> {
+    unsafe fn poll_body(h: *const Header, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
         // SAFETY: as `of`. The lifetime of `nursery` is that of the body's run; the closure is general over it, so that
         // calling it with the longest possible one gives it no more than it could use with the right one.
         unsafe {
@@ -461,19 +494,14 @@ where
                 }
             }
             let Stage::Running(fut) = &mut *stage else { unreachable!("a body is polled until it ends") };
-            match ready!(Pin::new_unchecked(fut).poll(cx)) {
+            Poll::Ready(match ready!(Pin::new_unchecked(fut).poll(cx)) {
                 Ok(value) => {
                     this.value.set(Some(value));
-                    Poll::Ready(Ended::Ok)
+                    Ok(())
                 }
-                Err(e) => Poll::Ready(super::core::store_error(&*h, e)),
-            }
+                Err(e) => Err(e),
+            })
         }
-    }
-
-    unsafe fn abandon_body(h: *const Header) -> Ended {
-        // SAFETY: the nursery's errors are of type `E`.
-        unsafe { super::core::store_error(&*h, E::from(park::cancelled())) }
     }
 
     unsafe fn drop_body(h: *const Header) {

@@ -2,7 +2,9 @@
 //!
 //! The branches are tasks of a private nursery, so that each has a scope of its own and is polled only when woken.
 
-use super::core::{CoreSlot, Errors, Panic, spawn_branch};
+use super::child::spawn_branch;
+use super::core::{CoreSlot, Panic};
+use super::errors::Errors;
 use crate::cancel::region::{drop_in_root, in_root, strip};
 use crate::cancel::slot::attach;
 use crate::error::{Error, Result, TaskError};
@@ -111,7 +113,7 @@ impl<T> Racing<T> {
         core.notified.set(true);
         core.set_busy(false);
         // SAFETY: held.
-        unsafe { core.run_batches(root) };
+        unsafe { core.run_batches::<Error>(root) };
         if core.live.get() > 0 {
             core.notified.set(false);
             if core.has_ready() {

@@ -1,6 +1,6 @@
 //! A handle to a nursery that may be kept anywhere.
 
-use super::handle::{Handle, JoinCell, Joined};
+use super::handle::{Apart, Handle, Joined};
 use super::inbox::Inbox;
 use super::start::{Start, TaskStatus};
 use super::task::job;
@@ -89,11 +89,11 @@ impl<E: TaskError + Send + 'static> Spawner<E> {
         F: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
     {
-        let cell = JoinCell::new();
-        let bound = cell.clone();
-        let joined = Joined::new(fut, cell.clone());
+        let apart = Apart::new();
+        let bound = apart.clone();
+        let joined = Joined::new(fut, apart.clone());
         self.inbox.send(job::<_, E>(joined, None, move |h| bound.bind(h))).map_err(|_| Closed)?;
-        Ok(Handle::new(cell, None))
+        Ok(Handle::apart(apart))
     }
 
     /// Starts a child and waits until it has started, as [`Nursery::start`](super::Nursery::start).

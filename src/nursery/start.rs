@@ -10,7 +10,9 @@
 //!
 //! A pending call keeps the nursery open (`Inbox::begin_start`).
 
-use super::core::{CoreSlot, Errors, spawn_task};
+use super::child::spawn_task;
+use super::core::CoreSlot;
+use super::errors::Errors;
 use super::inbox::Inbox;
 use super::open::{Job, Shared, move_task};
 use super::task::{Name, name_task};
@@ -229,7 +231,7 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
         core.set_busy(false);
         // One batch only: a child that says `started` to a nursery of another root must not run on under this one.
         // SAFETY: held.
-        unsafe { core.run_one_batch(root) };
+        unsafe { core.run_one_batch::<E>(root) };
         if self.cell.phase() == Phase::Started && core.live.get() > 0 {
             // SAFETY: the child is in its private nursery, and not being polled.
             unsafe { self.decide_now() };

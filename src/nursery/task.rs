@@ -1,13 +1,13 @@
 //! Spawning: on the nursery's own thread straight into its memory, from another by a job in its inbox.
 
-use super::core::spawn_task;
-use super::handle::{Handle, JoinCell, Joined};
+use super::child::spawn_task;
+use super::handle::{Apart, Handle, Joined};
 use super::open::{Job, ScopedJob, Shared};
+use super::spawned::spawn_with_handle;
 use super::start::{Start, TaskStatus};
 use super::{Nursery, core};
 use crate::error::{Error, Result, StartError, TaskError};
 use crate::sched::context;
-use crate::sched::node::SlotRef;
 use crate::sched::root::Root;
 use crate::task::header::Header;
 use crate::task::local::Locals;
@@ -40,6 +40,7 @@ impl<'scope, 'env, E: TaskError + Send + 'scope> Task<'scope, 'env, E> {
     }
 
     /// As [`Nursery::spawn`].
+    #[track_caller]
     pub fn spawn<T, F>(self, fut: F) -> Handle<'scope, T>
     where
         F: Future<Output = Result<T, E>> + Send + 'scope,
@@ -163,26 +164,21 @@ where
 }
 
 #[inline(always)]
+#[track_caller]
 pub(crate) fn spawn<'scope, T, F, E>(shared: &Shared<E>, fut: F, name: Name) -> Handle<'scope, T>
 where
     F: Future<Output = Result<T, E>>,
     E: TaskError,
     T: 'scope,
 {
-    let cell = JoinCell::new();
-    let joined = Joined::new(fut, cell.clone());
     match shared.here() {
-        Some((core, root)) => {
-            // SAFETY: as `start_soon`.
-            let h = unsafe { &*spawn_task::<_, E>(core, root, joined) };
-            name_task(h, name);
-            // SAFETY: a task's header heads its slot.
-            Handle::new(cell, Some(unsafe { SlotRef::new(&h.node) }))
-        }
+        // SAFETY: held; future and value live as long as the nursery by the caller's bounds.
+        Some((core, root)) => unsafe { spawn_with_handle::<F, T, E>(core, root, fut, name) },
         None => {
-            let bound = cell.clone();
+            let apart = Apart::new();
+            let (joined, bound) = (Joined::new(fut, apart.clone()), apart.clone());
             remotely(shared, joined, name, move |h| bound.bind(h));
-            Handle::new(cell, None)
+            Handle::apart(apart)
         }
     }
 }

@@ -46,7 +46,7 @@ pub fn nursery<'env, E: TaskError + 'env, T: 'env>(
     + Send
     + 'env,
 ) -> NurseryFuture<'env, T, E> {
-    NurseryFuture::open(body, None, Location::caller())
+    NurseryFuture::open(body, Location::caller())
 }
 
 /// As [`CancelScope::nursery`].
@@ -70,7 +70,7 @@ pub fn nursery_in<'env, E: TaskError + 'env, T: 'env>(
     + Send
     + 'env,
 ) -> ScopedNursery<'env, T, E> {
-    ScopedNursery { inner: NurseryFuture::open(body, Some(scope), Location::caller()) }
+    ScopedNursery::open(body, scope, Location::caller())
 }
 
 /// As [`trine::local_nursery`](crate::local_nursery).
@@ -90,7 +90,7 @@ pub fn nursery_in<'env, E: TaskError + 'env, T: 'env>(
 pub fn local_nursery<'env, E: TaskError + 'env, T: 'env>(
     body: impl for<'scope> AsyncFnOnce(&'scope LocalNursery<'scope, 'env, E>) -> Result<T, E> + 'env,
 ) -> LocalNurseryFuture<'env, T, E> {
-    LocalNurseryFuture::open(body, None, Location::caller())
+    LocalNurseryFuture::open(body, Location::caller())
 }
 
 /// As [`CancelScope::run`].

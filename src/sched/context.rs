@@ -53,6 +53,13 @@ pub(crate) fn ambient<R>(f: impl FnOnce(&Ambient) -> R) -> R {
     AMBIENT.with(f)
 }
 
+/// The thread's context: it has no destructor, and so lasts as long as the thread. For functions that are too large to be
+/// inlined into [`ambient`].
+#[inline(always)]
+pub(crate) fn pointer() -> *const Ambient {
+    AMBIENT.with(ptr::from_ref)
+}
+
 #[inline(always)]
 pub(crate) fn root() -> *const Root {
     ambient(|a| a.root.get())
@@ -162,34 +169,43 @@ impl Drop for Frame {
     }
 }
 
-/// The frame of a nursery that polls its tasks: it sets node, task and locals for each of them itself. The step budget
-/// is not put back: it belongs to whoever is polled.
-pub(crate) struct BatchFrame<'a> {
-    ambient: &'a Ambient,
+/// The frame of a nursery that polls its tasks: it sets node, task and locals for each of them itself, and puts back what
+/// it saved. The step budget is not put back: it belongs to whoever is polled.
+#[derive(Clone, Copy)]
+pub(crate) struct BatchFrame {
     pub(crate) node: *const Node,
     pub(crate) task: *const Header,
     pub(crate) locals: *const Locals,
 }
 
-impl<'a> BatchFrame<'a> {
+impl BatchFrame {
     #[inline(always)]
-    pub(crate) fn enter(ambient: &'a Ambient) -> Self {
-        Self { ambient, node: ambient.node.get(), task: ambient.task.get(), locals: ambient.locals.get() }
+    pub(crate) fn save(a: &Ambient) -> Self {
+        Self { node: a.node.get(), task: a.task.get(), locals: a.locals.get() }
     }
 
-    /// Puts back what was in force, between two tasks.
+    /// Puts back what was in force.
     #[inline(always)]
-    pub(crate) fn restore(&self) {
-        self.ambient.node.set(self.node);
-        self.ambient.task.set(self.task);
-        self.ambient.locals.set(self.locals);
+    pub(crate) fn restore(&self, a: &Ambient) {
+        a.node.set(self.node);
+        a.task.set(self.task);
+        a.locals.set(self.locals);
+    }
+
+    /// Does so when dropped.
+    #[inline(always)]
+    pub(crate) fn guard(self) -> Restore {
+        Restore(self)
     }
 }
 
-impl Drop for BatchFrame<'_> {
+/// See [`BatchFrame::guard`].
+pub(crate) struct Restore(BatchFrame);
+
+impl Drop for Restore {
     #[inline(always)]
     fn drop(&mut self) {
-        self.restore();
+        ambient(|a| self.0.restore(a));
     }
 }
 

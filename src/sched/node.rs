@@ -92,6 +92,16 @@ impl SlotRef {
         Self { node, generation: n.generation() }
     }
 
+    /// As [`SlotRef::new`], for a node that may have ended since it was of this generation.
+    ///
+    /// # Safety
+    /// As there.
+    pub(crate) unsafe fn of_generation(node: *const Node, generation: u32) -> Self {
+        // SAFETY: mapped by contract.
+        unsafe { (*node).home().count_inc() };
+        Self { node, generation }
+    }
+
     #[inline(always)]
     pub(crate) fn as_ptr(&self) -> *const Node {
         self.node
@@ -199,6 +209,12 @@ impl Node {
         (self.stamp() >> 32) as u32
     }
 
+    /// Makes every reference to the node stale. One writer, the holder: plain load and store.
+    #[inline(always)]
+    fn next_generation(&self) {
+        self.stamp.store((self.stamp.load(Ordering::Relaxed) | 0xffff_ffff).wrapping_add(1), Ordering::Release);
+    }
+
     #[inline(always)]
     pub(crate) fn flags(&self) -> u8 {
         self.flags.load(Ordering::Relaxed)
@@ -228,17 +244,16 @@ impl Node {
         self.flags.store(flags, Ordering::Relaxed);
     }
 
-    /// Puts a free node to use under `root`, not yet linked.
+    /// Puts a free node to use under `root`, whose memory it is, not yet linked.
+    #[inline(always)]
     pub(crate) fn begin(&self, root: *const Root, flags: u8) {
+        debug_assert!(ptr::eq(root, self.home));
         self.rounds.set(0);
         self.holds.set(0);
         self.parent.set(ptr::null());
         self.first.set(ptr::null());
-        self.set_flags(flags);
-        if flags & CALLED != 0 {
-            self.set_flags(flags | EFFECTIVE);
-        }
-        self.set_owner(root);
+        self.set_flags(if flags & CALLED != 0 { flags | EFFECTIVE } else { flags });
+        self.owner.store(root.cast_mut(), Ordering::Release);
     }
 
     /// The parent's state as seen from here.
@@ -408,23 +423,33 @@ impl Wakes {
     }
 }
 
-/// Links `node` as the last inside `parent` and gives it the state that follows. A node that was linked before must
-/// have been unlinked.
+/// As [`link`], for a task's node that was just begun.
 ///
 /// # Safety
-/// This thread holds the owner of both.
-pub(crate) unsafe fn link(node: *const Node, parent: *const Node) -> Wakes {
+/// As [`link`].
+#[inline(always)]
+pub(crate) unsafe fn link_new(node: *const Node, parent: *const Node) -> Wakes {
     // SAFETY: alive by contract.
-    let (n, p) = unsafe { (&*node, &*parent) };
-    let first = p.first.get();
-    n.parent.set(parent);
-    if first.is_null() {
-        p.first.set(node);
-        n.prev.set(node);
-        n.next.set(node);
-    } else {
-        // SAFETY: ring members are alive.
-        unsafe {
+    unsafe {
+        join_ring(node, parent);
+        if (*parent).is_effective() { refresh(node) } else { Wakes::none() }
+    }
+}
+
+/// # Safety
+/// As [`link`].
+#[inline(always)]
+unsafe fn join_ring(node: *const Node, parent: *const Node) {
+    // SAFETY: alive by contract, as are ring members.
+    unsafe {
+        let (n, p) = (&*node, &*parent);
+        let first = p.first.get();
+        n.parent.set(parent);
+        if first.is_null() {
+            p.first.set(node);
+            n.prev.set(node);
+            n.next.set(node);
+        } else {
             let last = (*first).prev.get();
             (*last).next.set(node);
             n.prev.set(last);
@@ -432,6 +457,19 @@ pub(crate) unsafe fn link(node: *const Node, parent: *const Node) -> Wakes {
             (*first).prev.set(node);
         }
     }
+}
+
+/// Links `node` as the last inside `parent` and gives it the state that follows. A node that was linked before must
+/// have been unlinked.
+///
+/// # Safety
+/// This thread holds the owner of both.
+pub(crate) unsafe fn link(node: *const Node, parent: *const Node) -> Wakes {
+    // SAFETY: alive by contract.
+    let (n, p) = unsafe {
+        join_ring(node, parent);
+        (&*node, &*parent)
+    };
     if n.is_shield() || n.holds.get() > 0 {
         let units = u32::from(n.is_shield()) + u32::from(n.holds.get() > 0);
         // SAFETY: as above.
@@ -457,16 +495,7 @@ pub(crate) unsafe fn unlink(node: *const Node) -> Wakes {
         if parent.is_null() {
             return Wakes::none();
         }
-        let (prev, next) = (n.prev.get(), n.next.get());
-        if next == node {
-            (*parent).first.set(ptr::null());
-        } else {
-            (*prev).next.set(next);
-            (*next).prev.set(prev);
-            if (*parent).first.get() == node {
-                (*parent).first.set(next);
-            }
-        }
+        leave_ring(n, parent);
         let units = u32::from(n.is_shield()) + u32::from(n.holds.get() > 0);
         if units > 0 { release(parent, units) } else { Wakes::none() }
     }
@@ -476,8 +505,49 @@ pub(crate) unsafe fn unlink(node: *const Node) -> Wakes {
 ///
 /// # Safety
 /// This thread holds the owner, or nobody else can reach the node.
+#[inline(always)]
 pub(crate) unsafe fn retire(node: *const Node) -> Wakes {
-    // SAFETY: alive by contract.
+    // SAFETY: alive by contract, as are ring members and parent.
+    unsafe {
+        let n = &*node;
+        let parent = n.parent.get();
+        // SAFETY: nothing else borrows it.
+        let plain = n.first.get().is_null() && n.holds.get() == 0 && (*n.foreign.as_ptr()).is_none();
+        if parent.is_null() || !plain || n.is_shield() || n.owner.load(Ordering::Relaxed).cast_const() != n.home {
+            return retire_slowly(node);
+        }
+        leave_ring(n, parent);
+        n.parent.set(ptr::null());
+        n.owner.store(ptr::null_mut(), Ordering::Release);
+        n.next_generation();
+        Wakes::none()
+    }
+}
+
+/// Takes a node out of its parent's ring.
+///
+/// # Safety
+/// This thread holds the owner; the node is linked inside `parent`.
+#[inline(always)]
+unsafe fn leave_ring(n: &Node, parent: *const Node) {
+    // SAFETY: ring members and parent are alive.
+    unsafe {
+        let (prev, next) = (n.prev.get(), n.next.get());
+        if ptr::eq(next, n) {
+            (*parent).first.set(ptr::null());
+        } else {
+            (*prev).next.set(next);
+            (*next).prev.set(prev);
+            if ptr::eq((*parent).first.get(), n) {
+                (*parent).first.set(next);
+            }
+        }
+    }
+}
+
+#[inline(never)]
+unsafe fn retire_slowly(node: *const Node) -> Wakes {
+    // SAFETY: as the caller's.
     unsafe {
         let n = &*node;
         let mut wakes = unlink(node);
@@ -487,8 +557,7 @@ pub(crate) unsafe fn retire(node: *const Node) -> Wakes {
         }
         wakes.waste(n.foreign.take().map(Waste::Foreign));
         n.set_owner(ptr::null());
-        // One writer: the holder. Plain load and store.
-        n.stamp.store((n.stamp.load(Ordering::Relaxed) | 0xffff_ffff).wrapping_add(1), Ordering::Release);
+        n.next_generation();
         wakes
     }
 }

@@ -97,7 +97,7 @@ impl Pool {
         let node = self.free[class].get();
         // SAFETY: held by contract.
         unsafe {
-            (*root).count_inc();
+            (*root).count_inc_here();
             if node.is_null() {
                 return self.carve(root, class);
             }

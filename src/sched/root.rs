@@ -66,6 +66,10 @@ pub(crate) struct Root {
     settings: RefCell<Option<Arc<Settings>>>,
     pub(crate) order: Cell<Order>,
     pub(crate) instrumented: Cell<bool>,
+    /// What locks made for this root are biased towards: itself, or nothing.
+    lock_bias: Cell<*const Root>,
+    /// An order other than first-in first-out, or an instrument: one question for both.
+    special: Cell<bool>,
     seed: Cell<u64>,
     next_id: Cell<u64>,
     /// The last reading of the clock.
@@ -126,6 +130,8 @@ impl Root {
             settings: RefCell::new(None),
             order: Cell::new(Order::Fifo),
             instrumented: Cell::new(false),
+            special: Cell::new(false),
+            lock_bias: Cell::new(ptr::null()),
             seed: Cell::new(0),
             next_id: Cell::new(0),
             now: Cell::new(Instant::from_nanos(0)),
@@ -147,6 +153,8 @@ impl Root {
             _ => 1,
         });
         root.instrumented.set(settings.instrument.is_some());
+        root.lock_bias.set(crate::sync::guarded::bias_for(root));
+        root.special.set(settings.instrument.is_some() || settings.order != Order::Fifo);
         root.is_virtual.set(settings.clock.is_virtual());
         root.next_id.set(next_task_ids());
         root.now.set(settings.clock.now());
@@ -257,6 +265,13 @@ impl Root {
         self.count.inc(self.is_here());
     }
 
+    /// As [`Root::count_inc`], for the holder.
+    #[inline(always)]
+    pub(crate) fn count_inc_here(&self) {
+        debug_assert!(self.is_here());
+        self.count.inc(true);
+    }
+
     /// # Safety
     /// Gives back one count; `root` is a root cell.
     #[inline(always)]
@@ -343,6 +358,16 @@ impl Root {
             self.now.set(settings.clock.now());
         }
         self.now.get()
+    }
+
+    #[inline(always)]
+    pub(crate) fn lock_bias(&self) -> *const Root {
+        self.lock_bias.get()
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_special(&self) -> bool {
+        self.special.get()
     }
 
     #[inline(always)]

@@ -20,8 +20,10 @@
 //! The pattern is that of biased locking with asymmetric fences (Dice, Huang, Yang 2001; `membarrier(2)`).
 
 use crate::sched::context;
+use crate::sched::root::Root;
 use std::cell::UnsafeCell;
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering, compiler_fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -75,6 +77,39 @@ impl<T> Guarded<T> {
             mutex: Mutex::new(()),
             value: UnsafeCell::new(value),
         }
+    }
+
+    /// Makes one in place, biased towards `root`, and has `init` write the value.
+    ///
+    /// # Safety
+    /// There is room for it; `init` writes a valid value.
+    #[inline(always)]
+    pub(crate) unsafe fn init_at(at: *mut Self, root: &Root, init: impl FnOnce(*mut T)) {
+        // SAFETY: by contract.
+        unsafe {
+            (&raw mut (*at).bias).write(AtomicPtr::new(root.lock_bias().cast_mut().cast()));
+            (&raw mut (*at).busy).write(AtomicBool::new(false));
+            (&raw mut (*at).mutex).write(Mutex::new(()));
+            init(UnsafeCell::raw_get(&raw const (*at).value));
+        }
+    }
+
+    /// The value, if this thread holds the root that the lock is biased towards. For the shortest paths: else
+    /// [`Guarded::with`].
+    #[inline(always)]
+    pub(crate) fn fast(&self) -> Option<Fast<'_, T>> {
+        let root: Bias = context::root().cast_mut().cast();
+        if root.is_null() || self.bias.load(Ordering::Relaxed) != root {
+            return None;
+        }
+        self.busy.store(true, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+        let busy = Busy(&self.busy);
+        if self.bias.load(Ordering::Relaxed) != root {
+            return None;
+        }
+        // SAFETY: this thread holds the root that is the bias; a revoker waits for `busy`.
+        Some(Fast { value: unsafe { &mut *self.value.get() }, _busy: busy })
     }
 
     /// Runs `f` on the value, with the lock held.
@@ -131,10 +166,37 @@ impl<T> Guarded<T> {
     }
 }
 
+/// The lock held by [`Guarded::fast`]; the rules for closures go for the code around it.
+pub(crate) struct Fast<'a, T> {
+    value: &'a mut T,
+    _busy: Busy<'a>,
+}
+
+impl<T> Deref for Fast<'_, T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        self.value
+    }
+}
+
+impl<T> DerefMut for Fast<'_, T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        self.value
+    }
+}
+
 /// Either way of holding the lock off the fast path; held for its drop.
 enum Slow<'a> {
     Biased(#[expect(dead_code, reason = "held for its drop")] Busy<'a>),
     Locked(#[expect(dead_code, reason = "held for its drop")] MutexGuard<'a, ()>),
+}
+
+/// What a lock can be biased towards when it is made for `root`: null if there is no barrier.
+pub(crate) fn bias_for(root: *const Root) -> *const Root {
+    if barrier::is_available() { root } else { ptr::null() }
 }
 
 cfg_if::cfg_if! {

@@ -14,6 +14,8 @@ use crate::task::wake::WakeRef;
 use crate::task::{OnExit, TaskId};
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::convert::Infallible;
+use std::mem;
 use std::panic::Location;
 use std::ptr;
 use std::sync::Arc;
@@ -22,28 +24,63 @@ use std::task::{Context, Poll};
 pub(crate) const QUEUED: u8 = 1;
 pub(crate) const DONE: u8 = 4;
 
-/// How a task ended, as far as its nursery is concerned; errors have been stored by then.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Ended {
-    Ok,
-    Failed,
-}
+/// The poll of a task whose nursery has errors of type `E`.
+pub(crate) type PollTask<E> = unsafe fn(*const Header, &mut Context<'_>) -> Poll<Result<(), E>>;
 
 /// What the future behind a header can do. The functions get the slot; the frame is pushed by the caller.
 pub(crate) struct VTable {
-    /// Polls the future. A value goes to its handle, an error to the nursery that the header belongs to when the poll
-    /// returns.
-    pub(crate) poll: unsafe fn(*const Header, &mut Context<'_>) -> Poll<Ended>,
+    /// A [`PollTask`], for the errors of the task's nursery.
+    poll: unsafe fn(),
     /// Ends the task with `Cancelled`, as if its future had returned that.
-    pub(crate) abandon: unsafe fn(*const Header) -> Ended,
+    pub(crate) abandon: unsafe fn(*const Header),
     /// Drops the future (once).
     pub(crate) drop: unsafe fn(*const Header),
+    /// The task lets go of its slot. False: a handle still looks at it, and will give it back.
+    pub(crate) leave: Option<unsafe fn(*const Header) -> bool>,
     /// Size class of the slot.
     pub(crate) class: usize,
     /// A child, as opposed to a body, a branch of a race or a main future, which belong to the task around.
     pub(crate) is_child: bool,
     /// Linked under its nursery's group.
     pub(crate) in_group: bool,
+}
+
+impl VTable {
+    /// Of a task under its nursery's node.
+    pub(crate) const fn new<E>(
+        poll: PollTask<E>,
+        abandon: unsafe fn(*const Header),
+        drop: unsafe fn(*const Header),
+        class: usize,
+    ) -> Self {
+        // SAFETY: a function pointer; called only after it was turned back (`poll`).
+        let poll = unsafe { mem::transmute::<PollTask<E>, unsafe fn()>(poll) };
+        Self { poll, abandon, drop, leave: None, class, is_child: false, in_group: false }
+    }
+
+    /// Of a task under its nursery's group: a child, or a branch of a race.
+    pub(crate) const fn in_group(mut self, is_child: bool) -> Self {
+        self.is_child = is_child;
+        self.in_group = true;
+        self
+    }
+
+    /// Of a task that has a handle.
+    pub(crate) const fn with_handle(mut self, leave: unsafe fn(*const Header) -> bool) -> Self {
+        self.leave = Some(leave);
+        self
+    }
+
+    /// Polls the future. A value goes to its handle; an error is for the nursery that the header belongs to when the
+    /// poll returns.
+    ///
+    /// # Safety
+    /// `E` is the type that this was made for: that of the errors of the task's nursery.
+    #[inline(always)]
+    pub(crate) unsafe fn poll<E>(&self) -> PollTask<E> {
+        // SAFETY: by contract.
+        unsafe { mem::transmute::<unsafe fn(), PollTask<E>>(self.poll) }
+    }
 }
 
 /// What few tasks have.
@@ -86,17 +123,13 @@ impl Linked for Header {
     }
 }
 
-unsafe fn never(_: *const Header, _: &mut Context<'_>) -> Poll<Ended> {
+unsafe fn never(_: *const Header, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
     unreachable!("a free task slot is not polled")
-}
-unsafe fn never_abandon(_: *const Header) -> Ended {
-    unreachable!("a free task slot is not abandoned")
 }
 unsafe fn nothing(_: *const Header) {}
 
 /// Of a slot that is free, and of main tasks, whose future lives elsewhere.
-pub(crate) static NO_FUTURE: VTable =
-    VTable { poll: never, abandon: never_abandon, drop: nothing, class: 0, is_child: false, in_group: false };
+pub(crate) static NO_FUTURE: VTable = VTable::new(never, nothing, nothing, 0);
 
 impl Header {
     /// A free slot in the memory of `home`.
@@ -152,6 +185,12 @@ impl Header {
         let result = f(&mut extras);
         self.extras.set(Some(extras));
         result
+    }
+
+    #[inline(always)]
+    pub(crate) fn has_extras(&self) -> bool {
+        // SAFETY: touched by the holder only, and nothing else borrows it meanwhile.
+        unsafe { &*self.extras.as_ptr() }.is_some()
     }
 
     /// The task locals that the task was spawned with.

@@ -346,7 +346,7 @@ impl Parked {
     }
 
     /// Ends the wait and wakes the task. Not with a lock held.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn wake(self) {
         if self.is_plain() {
             // SAFETY: counted, hence mapped. Should the task be gone, another one is woken for nothing.
@@ -367,7 +367,7 @@ impl Parked {
 }
 
 impl Drop for Parked {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         if self.is_plain() {
             // SAFETY: the count that was taken in `new`.

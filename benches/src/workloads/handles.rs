@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::task::spawn_local;
 
 use super::{
@@ -20,11 +21,11 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         target: Some(2.8),
         goal: ">= 2.8x glommio",
         contenders: &[
-            Contender::native(|ops| trine_handles(ops, 1)),
-            Contender::peer("FuturesUnordered", |ops| unordered(ops, 1)).note(NO_GUARD),
-            Contender::peer("LocalSet", |ops| local_handles(ops, 1)),
-            Contender::peer("tokio spawn", |ops| tokio_handles(ops, 1)),
-            Contender::peer("smol LocalExecutor", |ops| smol_handles(ops, 1)).note(NO_GUARD),
+            Contender::native(trine_one),
+            Contender::peer("FuturesUnordered", unordered_one).note(NO_GUARD),
+            Contender::peer("LocalSet", local_one),
+            Contender::peer("tokio spawn", tokio_one),
+            Contender::peer("smol LocalExecutor", smol_one).note(NO_GUARD),
         ],
     },
     Workload {
@@ -44,6 +45,58 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         ],
     },
 ];
+
+fn trine_one(ops: usize) -> Measurement {
+    on_trine(trine::nursery(async move |nursery| {
+        let clock = Stopwatch::start();
+        for index in 0..ops {
+            black_box(nursery.spawn(async move { Ok(child(index).await) }).await?);
+        }
+        Ok(clock.stop(ops))
+    }))
+}
+
+fn unordered_one(ops: usize) -> Measurement {
+    futures_lite::future::block_on(async move {
+        let mut children = FuturesUnordered::new();
+        let clock = Stopwatch::start();
+        for index in 0..ops {
+            children.push(child(index));
+            black_box(children.next().await);
+        }
+        clock.stop(ops)
+    })
+}
+
+fn local_one(ops: usize) -> Measurement {
+    on_local_set(async move {
+        let clock = Stopwatch::start();
+        for index in 0..ops {
+            black_box(spawn_local(child(index)).await.expect("a child does not panic"));
+        }
+        clock.stop(ops)
+    })
+}
+
+fn tokio_one(ops: usize) -> Measurement {
+    on_tokio(async move {
+        let clock = Stopwatch::start();
+        for index in 0..ops {
+            black_box(tokio::spawn(child(index)).await.expect("a child does not panic"));
+        }
+        clock.stop(ops)
+    })
+}
+
+fn smol_one(ops: usize) -> Measurement {
+    on_smol(async move |executor| {
+        let clock = Stopwatch::start();
+        for index in 0..ops {
+            black_box(executor.spawn(child(index)).await);
+        }
+        clock.stop(ops)
+    })
+}
 
 fn trine_handles(ops: usize, batch: usize) -> Measurement {
     let batches = batches(ops, batch);

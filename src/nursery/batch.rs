@@ -1,0 +1,380 @@
+//! The polling of a nursery's tasks, and their end.
+//!
+//! A nursery runs *batches*: the tasks that are runnable when the batch begins. What is woken meanwhile stands behind
+//! them on the queue and runs in the next one, at most [`BATCHES`] of them before the nursery's own siblings get their
+//! turn.
+//!
+//! A nested tree costs one call for each level here: [`CoreSlot::run_batches`] is inlined into the poll of the nursery,
+//! and what stands between it and the next one (a task's entry, a boxed future, the nursery's future) are jumps, since
+//! each returns what the next one returns. Processors predict some 16 to 32 returns; beyond that a level would cost a
+//! mispredicted branch for each call.
+
+use super::core::{CoreSlot, Panic, release_task};
+use super::errors::store_error;
+use crate::cancel::region::{Judgement, judge};
+use crate::error::TaskError;
+use crate::sched::context::{self, Ambient, BatchFrame, Restore};
+use crate::sched::node::{self, Node, Wakes};
+use crate::sched::root::{Root, finish_extras};
+use crate::task::header::{self, DONE, Header, QUEUED};
+use crate::task::local::Locals;
+use crate::task::wake;
+use crate::testing::Order;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::task::{Context, Poll};
+
+/// Batches that a nursery runs in one poll.
+const BATCHES: u32 = 16;
+
+impl CoreSlot {
+    /// Polls the tasks that are runnable now, then those that became so meanwhile: at most `BATCHES` times, so that
+    /// sibling nurseries and deadlines get their turn, and as long as the budget lasts.
+    ///
+    /// # Safety
+    /// This thread holds `root`, the owner; the nursery, whose errors are of type `E`, is being polled.
+    #[inline(always)]
+    pub(crate) unsafe fn run_batches<E: TaskError>(&self, root: &Root) {
+        // SAFETY: by contract.
+        unsafe { self.run::<E>(root, BATCHES) }
+    }
+
+    /// Polls the tasks that are runnable now, once.
+    ///
+    /// # Safety
+    /// As [`CoreSlot::run_batches`].
+    pub(crate) unsafe fn run_one_batch<E: TaskError>(&self, root: &Root) {
+        // SAFETY: by contract.
+        unsafe { self.run::<E>(root, 1) }
+    }
+
+    #[inline(always)]
+    unsafe fn run<E: TaskError>(&self, root: &Root, batches: u32) {
+        if self.tail.get().is_null() {
+            return;
+        }
+        // SAFETY: by contract.
+        unsafe {
+            if root.is_special() {
+                self.run_specially::<E>(root, batches);
+            } else {
+                self.run_queue::<E, false>(root, batches);
+            }
+        }
+    }
+
+    /// With an order that a test asked for, or an instrument.
+    #[cold]
+    #[inline(never)]
+    unsafe fn run_specially<E: TaskError>(&self, root: &Root, batches: u32) {
+        // SAFETY: by contract.
+        unsafe { self.run_queue::<E, true>(root, batches) }
+    }
+
+    /// The queue is not empty.
+    #[inline(always)]
+    unsafe fn run_queue<E: TaskError, const SPECIAL: bool>(&self, root: &Root, batches: u32) {
+        let mut left = batches;
+        let mut last = if SPECIAL { self.permute(root) } else { self.tail.get() };
+        // SAFETY: this thread's.
+        let a = unsafe { &*context::pointer() };
+        let frame = BatchFrame::save(a);
+        loop {
+            let at = self.head.get();
+            let budget = root.budget.get();
+            if budget == 0 {
+                break;
+            }
+            root.budget.set(budget - 1);
+            // SAFETY: queued tasks are alive; the last one of the batch is on the queue until it is taken here.
+            let h = unsafe { &*at };
+            let next = h.next_ready.get();
+            self.head.set(next);
+            if next.is_null() {
+                self.tail.set(next);
+            }
+            // SAFETY: held; the task is this nursery's.
+            unsafe { poll_task::<E, SPECIAL>(h, root, a, frame) };
+            if ptr::eq(at, last) {
+                left -= 1;
+                last = self.tail.get();
+                if last.is_null() || left == 0 {
+                    break;
+                }
+                if SPECIAL {
+                    last = self.permute(root);
+                }
+            }
+        }
+        frame.restore(a);
+    }
+
+    /// Puts the queue into the order that a test asked for. The last one comes back.
+    #[cold]
+    fn permute(&self, root: &Root) -> *const Header {
+        let mut batch = Vec::new();
+        let mut at = self.head.get();
+        while !at.is_null() {
+            batch.push(at);
+            // SAFETY: queued tasks are alive.
+            at = unsafe { (*at).next_ready.get() };
+        }
+        match root.order.get() {
+            Order::Fifo => {}
+            Order::Lifo => batch.reverse(),
+            Order::Shuffle(_) => {
+                for i in (1..batch.len()).rev() {
+                    batch.swap(i, root.random(i + 1));
+                }
+            }
+        }
+        self.unqueue_all();
+        for h in batch {
+            // SAFETY: as above.
+            self.push_ready(unsafe { &*h });
+        }
+        self.tail.get()
+    }
+}
+
+/// # Safety
+/// This thread holds `root`, the owner; the task was taken from its nursery's queue.
+#[inline(always)]
+unsafe fn poll_task<E: TaskError, const SPECIAL: bool>(h: &Header, root: &Root, a: &Ambient, frame: BatchFrame) {
+    // SAFETY: by contract.
+    unsafe {
+        if h.has(DONE) {
+            // It was woken in the very poll in which it ended; only the queue still knew it.
+            forget_done(h);
+        } else if h.node.is_effective() {
+            poll_cancelled::<E>(h, frame.node, frame.task, frame.locals);
+        } else {
+            poll_live::<E, SPECIAL>(h, root, a, frame, |cx| {
+                if h.node.is_effective() { judge_task(h, root, false, false, cx) } else { true }
+            });
+        }
+    }
+}
+
+/// Apart, since what it has to remember takes registers.
+#[inline(never)]
+unsafe fn poll_cancelled<E: TaskError>(h: &Header, node: *const Node, task: *const Header, locals: *const Locals) {
+    // SAFETY: this thread's; the context's root is held.
+    let (a, root) = unsafe { (&*context::pointer(), &*context::root()) };
+    let deliveries = root.deliveries.get();
+    // SAFETY: as for `poll_task`.
+    unsafe {
+        poll_live::<E, true>(h, root, a, BatchFrame { node, task, locals }, |cx| {
+            // The shield of a scope around may have gone up meanwhile.
+            !h.node.is_effective() || judge_task(h, root, true, root.deliveries.get() != deliveries, cx)
+        });
+    }
+}
+
+/// Polls a task; `goes_on` is asked if it is still pending.
+///
+/// # Safety
+/// As [`poll_task`].
+#[inline(always)]
+unsafe fn poll_live<E: TaskError, const SPECIAL: bool>(
+    h: &Header,
+    root: &Root,
+    a: &Ambient,
+    frame: BatchFrame,
+    goes_on: impl FnOnce(&Context<'_>) -> bool,
+) {
+    h.state.set(0);
+    h.wait.set(None);
+    let vtable = h.vtable.get();
+    a.node.set(&h.node);
+    a.task.set(h);
+    a.locals.set(if h.has_extras() || !frame.locals.is_null() { locals_of(h, frame.locals) } else { ptr::null() });
+    a.steps.set(context::STEPS);
+    a.delivered.set(0);
+    let waker = wake::lend(h);
+    let mut cx = Context::from_waker(&waker);
+    // SAFETY: the errors of the task's nursery are of type `E`.
+    let poll = unsafe { vtable.poll::<E>() };
+    // SAFETY: the slot is in use and its future alive.
+    let polled = catch_unwind(AssertUnwindSafe(|| unsafe {
+        if SPECIAL && root.instrumented.get() { poll_instrumented::<E>(h, root, &mut cx) } else { poll(h, &mut cx) }
+    }));
+    // SAFETY: held; the future is alive, until it is polled for the last time.
+    unsafe {
+        match polled {
+            Ok(Poll::Pending) => {
+                if !goes_on(&cx) {
+                    abandon_task(h, frame.node, frame.task, frame.locals);
+                }
+            }
+            Ok(Poll::Ready(result)) => end_task(h, result, frame.node, frame.task, frame.locals),
+            Err(panic) => fail_task(h, panic, frame.node, frame.task, frame.locals),
+        }
+    }
+}
+
+/// The locals in force for a task: a child's own, or those around a body or a branch.
+#[cold]
+fn locals_of(h: &Header, around: *const Locals) -> *const Locals {
+    if h.vtable.get().is_child { h.locals() } else { around }
+}
+
+#[cold]
+unsafe fn poll_instrumented<E: TaskError>(h: &Header, root: &Root, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
+    crate::inspect::before_step(root, h);
+    // SAFETY: by the caller's contract.
+    let polled = unsafe { (h.vtable.get().poll::<E>())(h, cx) };
+    crate::inspect::after_step(root, h);
+    polled
+}
+
+/// # Safety
+/// Taken from the queue, which was the last to know it if its node has been retired.
+#[cold]
+unsafe fn forget_done(h: &Header) {
+    if h.node.owner().is_null() {
+        // SAFETY: the node was retired then.
+        unsafe { release_task(h) };
+    }
+}
+
+/// A cancelled task is still pending. True: it goes on.
+#[cold]
+unsafe fn judge_task(h: &Header, root: &Root, cancelled_before: bool, told: bool, cx: &Context<'_>) -> bool {
+    match judge(&h.node, cancelled_before, told, cx) {
+        Judgement::Again => {
+            // SAFETY: held by the caller.
+            unsafe { header::wake_local(h) };
+            true
+        }
+        Judgement::Wait => true,
+        Judgement::Drop => {
+            root.deliveries.set(root.deliveries.get() + 1);
+            false
+        }
+    }
+}
+
+/// A cancelled task is dropped, as if it had returned `Cancelled`.
+#[cold]
+unsafe fn abandon_task(h: &Header, node: *const Node, task: *const Header, locals: *const Locals) {
+    let after = BatchFrame { node, task, locals }.guard();
+    // SAFETY: called in the task's frame.
+    let abandoned = catch_unwind(AssertUnwindSafe(|| unsafe { (h.vtable.get().abandon)(h) }));
+    // SAFETY: as the caller's.
+    unsafe {
+        if let Err(panic) = abandoned {
+            (*h.core.get()).panicked(panic, &*context::root(), h);
+        }
+        finish_task(h, after);
+    }
+}
+
+#[cold]
+unsafe fn fail_task(h: &Header, panic: Panic, node: *const Node, task: *const Header, locals: *const Locals) {
+    let after = BatchFrame { node, task, locals }.guard();
+    // SAFETY: as the caller's.
+    unsafe {
+        (*h.core.get()).panicked(panic, &*context::root(), h);
+        finish_task(h, after);
+    }
+}
+
+/// A task has returned. The frame to put back comes in pieces, which travel in registers.
+///
+/// # Safety
+/// This thread holds the owner; called in the task's frame.
+#[inline(never)]
+unsafe fn end_task<E: TaskError>(
+    h: &Header,
+    result: Result<(), E>,
+    node: *const Node,
+    task: *const Header,
+    locals: *const Locals,
+) {
+    let frame = BatchFrame { node, task, locals };
+    // SAFETY: the context's root is held; a task's nursery outlives it.
+    let (core, root) = unsafe { (&*h.core.get(), &*context::root()) };
+    if result.is_err() || !h.gone.get() || h.has_extras() || root.instrumented.get() {
+        // SAFETY: as the caller's.
+        return unsafe { end_task_slowly(h, result, frame) };
+    }
+    // Nothing was left to drop: no foreign code runs here, but for the wakers at the end.
+    std::mem::forget(result);
+    context::ambient(|a| frame.restore(a));
+    h.set(DONE);
+    // SAFETY: the future is gone; the slot itself waits for the ready queue, if it is on it.
+    let wakes = unsafe {
+        let wakes = node::retire(&h.node);
+        if !h.has(QUEUED) {
+            release_task(h);
+        }
+        wakes
+    };
+    core.ended(wakes);
+}
+
+/// As [`end_task`]: its error goes to the nursery that it belongs to now (a `started` may have moved it), its future and
+/// its slot go, and the nursery hears of it.
+#[inline(never)]
+unsafe fn end_task_slowly<E: TaskError>(h: &Header, result: Result<(), E>, frame: BatchFrame) {
+    // Foreign code that panics is met in errors, instruments, hooks and wakers.
+    let after = frame.guard();
+    // SAFETY: the errors are of type `E`; for the rest as the caller's.
+    unsafe {
+        if let Err(e) = result {
+            store_error(h, e);
+        }
+        finish_task(h, after);
+    }
+}
+
+/// # Safety
+/// As [`end_task`].
+unsafe fn finish_task(h: &Header, after: Restore) {
+    h.set(DONE);
+    let mut dropped = Ok(());
+    if !h.gone.replace(true) {
+        // SAFETY: once, as `gone` says.
+        dropped = catch_unwind(AssertUnwindSafe(|| unsafe { (h.vtable.get().drop)(h) }));
+    }
+    // SAFETY: a task's nursery outlives it. Looked at only now: what was dropped may have said `started`. The root is
+    // held, and the context's.
+    let (core, root) = unsafe { (&*h.core.get(), &*context::root()) };
+    if let Err(panic) = dropped {
+        core.panicked(panic, root, h);
+    }
+    drop(after);
+    let told = root.instrumented.get().then(|| crate::inspect::last_words(h));
+    let extras = h.extras.take();
+    let id = h.task_id();
+    // First what must not be left half done, then foreign code.
+    // SAFETY: the future is gone; the slot itself waits for the ready queue, if it is on it.
+    let wakes = unsafe {
+        let wakes = node::retire(&h.node);
+        if !h.has(QUEUED) {
+            release_task(h);
+        }
+        wakes
+    };
+    if let Some(told) = told {
+        crate::inspect::task_exited(root, &told);
+    }
+    if extras.is_some() {
+        finish_extras(extras, id);
+    }
+    core.ended(wakes);
+}
+
+impl CoreSlot {
+    /// A task has ended.
+    #[inline(always)]
+    fn ended(&self, wakes: Wakes) {
+        let live = self.live.get() - 1;
+        self.live.set(live);
+        wakes.wake();
+        if live == 0 {
+            self.wake_parent();
+        }
+    }
+}

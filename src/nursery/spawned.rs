@@ -1,0 +1,148 @@
+//! Children with a handle: `{header | cell for the value | future}` in one slot.
+
+use super::child::{abandon, spawn_task};
+use super::core::CoreSlot;
+use super::handle::{Apart, Handle, JoinCell, JoinHead, Joined, Stage};
+use super::task::{Name, name_task};
+use crate::error::TaskError;
+use crate::sched::pool;
+use crate::sched::root::Root;
+use crate::task::header::{Header, VTable};
+use std::future::Future;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::pin::Pin;
+use std::ptr;
+use std::task::{Context, Poll, ready};
+
+#[repr(C)]
+struct SpawnedCell<F, T> {
+    head: JoinHead<T>,
+    fut: ManuallyDrop<F>,
+}
+
+/// Do value and future stand in the slot itself?
+const fn fits<F, T>() -> bool {
+    size_of::<SpawnedCell<F, T>>() <= pool::MAX_SLOT && align_of::<SpawnedCell<F, T>>() <= pool::ALIGN
+}
+
+struct Spawned<F, T, E>(PhantomData<(F, T, E)>);
+
+impl<F: Future<Output = Result<T, E>>, T, E: TaskError> Spawned<F, T, E> {
+    const VTABLE: &'static VTable =
+        &VTable::new::<E>(Self::poll, abandon::<E>, Self::drop, pool::task_class(size_of::<SpawnedCell<F, T>>()))
+            .in_group(true)
+            .with_handle(Self::leave);
+
+    #[inline(always)]
+    unsafe fn fut(h: *const Header) -> *mut F {
+        // SAFETY: the header is the head of such a cell; the future is used by one thread, in its poll or drop.
+        unsafe { &raw mut (*h.cast::<SpawnedCell<F, T>>().cast_mut()).fut }.cast()
+    }
+
+    #[inline(always)]
+    unsafe fn join<'a>(h: *const Header) -> &'a JoinCell<T> {
+        // SAFETY: as above; in its place until task and handle have left.
+        unsafe { &(*h.cast::<JoinHead<T>>()).join }
+    }
+
+    unsafe fn poll(h: *const Header, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
+        // SAFETY: pinned: slots do not move.
+        let fut = unsafe { Pin::new_unchecked(&mut *Self::fut(h)) };
+        Poll::Ready(match ready!(fut.poll(cx)) {
+            Ok(value) => {
+                // SAFETY: the task has not left; the future is dropped once, as `gone` says.
+                unsafe {
+                    Self::join(h).complete(Stage::Done(value));
+                    (*h).gone.set(true);
+                    ptr::drop_in_place(Self::fut(h));
+                }
+                Ok(())
+            }
+            // The nursery is cancelled before the handle completes: with the drop of the future.
+            Err(e) => Err(e),
+        })
+    }
+
+    unsafe fn drop(h: *const Header) {
+        /// Also if the future panics while it is dropped.
+        struct Lost<'a, T>(&'a JoinCell<T>);
+        impl<T> Drop for Lost<'_, T> {
+            fn drop(&mut self) {
+                self.0.complete(Stage::Lost);
+            }
+        }
+        // SAFETY: called once, before the task leaves.
+        unsafe {
+            let _lost = Lost(Self::join(h));
+            ptr::drop_in_place(Self::fut(h));
+        }
+    }
+
+    unsafe fn leave(h: *const Header) -> bool {
+        // SAFETY: the last one drops the cell; a task that is not the last does not look at it again.
+        unsafe {
+            let join = Self::join(h);
+            let last = join.leave();
+            if last {
+                ptr::drop_in_place(ptr::from_ref(join).cast_mut());
+            }
+            last
+        }
+    }
+}
+
+/// Makes a child of `fut` in `core`, with a handle.
+///
+/// # Safety
+/// As [`spawn_task`]; the same goes for the value, as to the handle.
+#[track_caller]
+#[inline(always)]
+pub(super) unsafe fn spawn_with_handle<'scope, F, T, E>(
+    core: &CoreSlot,
+    root: &Root,
+    fut: F,
+    name: Name,
+) -> Handle<'scope, T>
+where
+    F: Future<Output = Result<T, E>>,
+    E: TaskError,
+{
+    // SAFETY: by contract.
+    unsafe {
+        if const { fits::<F, T>() } {
+            place::<F, T, E>(core, root, fut, name)
+        } else if const { fits::<Pin<Box<F>>, T>() } {
+            place::<Pin<Box<F>>, T, E>(core, root, Box::pin(fut), name)
+        } else {
+            let apart = Apart::new();
+            let h = &*spawn_task::<_, E>(core, root, Joined::new(fut, apart.clone()));
+            name_task(h, name);
+            apart.bind(h);
+            Handle::apart(apart)
+        }
+    }
+}
+
+#[track_caller]
+#[inline(always)]
+unsafe fn place<'scope, F, T, E>(core: &CoreSlot, root: &Root, fut: F, name: Name) -> Handle<'scope, T>
+where
+    F: Future<Output = Result<T, E>>,
+    E: TaskError,
+{
+    let vtable = Spawned::<F, T, E>::VTABLE;
+    // SAFETY: the class has room for the cell.
+    unsafe {
+        let slot = root.pool.allocate(root, vtable.class).cast::<Header>();
+        let head = slot.cast::<JoinHead<T>>();
+        JoinCell::init_at((&raw const (*head).join).cast_mut(), root);
+        ptr::write(Spawned::<F, T, E>::fut(slot), fut);
+        (*slot).begin(root, vtable, core);
+        // First: it must leave the slot also if an instrument panics.
+        let handle = Handle::new(head);
+        name_task(&*slot, name);
+        core.adopt_new(&*slot, root, &core.group);
+        handle
+    }
+}
