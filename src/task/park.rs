@@ -55,6 +55,7 @@ impl Entry {
     /// this same poll. `Pending`: the step budget is spent, poll again. After `Ready(Ok)` it is not polled again.
     #[inline(always)]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cancelled>> {
+        context::count_checkpoint();
         if is_cancelled() {
             return self.deliver(cx);
         }
