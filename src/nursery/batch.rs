@@ -82,7 +82,7 @@ impl CoreSlot {
         loop {
             let at = self.head.get();
             let budget = root.budget.get();
-            if budget == 0 {
+            if budget == 0 || !root.host_has_budget() {
                 break;
             }
             root.budget.set(budget - 1);
