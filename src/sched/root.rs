@@ -69,7 +69,7 @@ pub(crate) struct Root {
     pub(crate) instrumented: Cell<bool>,
     /// What locks made for this root are biased towards: itself, or nothing.
     lock_bias: Cell<*const Root>,
-    /// An order other than first-in first-out, or an instrument: one question for both.
+    /// An order other than first-in first-out, an instrument, or a host that limits: one question for all.
     special: Cell<bool>,
     seed: Cell<u64>,
     next_id: Cell<u64>,
@@ -410,6 +410,7 @@ impl Root {
         let has_budget = self.with_settings(|s| s.has_budget());
         if !has_budget {
             self.host_limits.set(true);
+            self.special.set(true);
         }
         has_budget
     }
