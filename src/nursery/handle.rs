@@ -55,7 +55,7 @@ pub(super) struct JoinHead<T> {
 }
 
 /// Cancels a task, wherever it is.
-fn cancel(slot: SlotRef) {
+pub(crate) fn cancel(slot: SlotRef) {
     let owner = slot.get().owner();
     if slot.is_live() && !owner.is_null() {
         // SAFETY: an owner is a root cell.

@@ -15,7 +15,7 @@ pub mod body;
 mod child;
 pub(crate) mod core;
 mod errors;
-mod handle;
+pub(crate) mod handle;
 mod inbox;
 pub(crate) mod intake;
 mod local;

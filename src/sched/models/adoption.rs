@@ -42,6 +42,8 @@ fn a_child_is_woken_while_its_nursery_leaves_an_idle_root() {
 
 /// The old root is run by its thread, where a sibling wakes the child: the new one asks for the subtree by letter, and
 /// gets it by way of limbo.
+///
+/// Fails with: a `LetGo` that does not wake who asked; a `set_owner` that does not count, or not release.
 #[test]
 fn a_sibling_wakes_a_child_whose_nursery_leaves_a_running_root() {
     check("adoption from a running root", Some(3), || {
@@ -82,6 +84,8 @@ fn a_sibling_wakes_a_child_whose_nursery_leaves_a_running_root() {
 }
 
 /// The old root ends while its subtree is taken, and while a third thread wakes the child.
+///
+/// Fails with: `push` that does not drain a root that has ended; `Relaxed` for the release of a hold.
 #[test]
 fn a_child_is_woken_while_its_nursery_leaves_a_root_that_ends() {
     check("adoption from a root that ends", Some(3), || {
@@ -110,6 +114,8 @@ fn a_child_is_woken_while_its_nursery_leaves_a_root_that_ends() {
 
 /// A thread cancels the scope of a subtree on its way from an idle root to another: the order is given to whoever owns
 /// the scope, or follows it, or is found on arrival.
+///
+/// Fails with: a `set_owner` that does not count.
 #[test]
 fn a_scope_is_cancelled_while_it_leaves_an_idle_root() {
     check("cancel and adoption", Some(3), || {
@@ -132,6 +138,8 @@ fn a_scope_is_cancelled_while_it_leaves_an_idle_root() {
 
 /// The subtree is asked of a root that is being run, and dropped before it has come, while its thread may let go of it and
 /// a third wakes the child.
+///
+/// Fails with: a `set_owner` that does not count.
 #[test]
 fn a_nursery_is_dropped_while_the_letter_that_asks_for_it_is_on_its_way() {
     check("letter and drop", Some(3), || {

@@ -3,16 +3,20 @@
 
 use super::check;
 use super::tree::{Driver, Flag, Until, assert_all_cells_are_free, waiting_for};
-use crate::CancelScope;
+use crate::nursery::handle::cancel;
+use crate::sched::context;
+use crate::sched::node::SlotRef;
+use crate::{CancelScope, Result};
 use loom::thread;
-use std::future::Future;
-use std::sync::Arc;
+use std::future::{Future, poll_fn};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 /// A waker outlives its task, whose slot is used again: the next task there is woken for nothing, and no more. Then the
 /// root ends, and whoever counts last gives the cell back, perhaps while the next root takes it.
 ///
-/// Fails with: a waker's clone that does not count; `retire` that keeps the owner.
+/// Fails with: a waker's clone that does not count; a count whose end does not see what others did.
 #[test]
 fn a_waker_outlives_its_task_its_slot_and_its_root() {
     check("stale waker", Some(4), || {
@@ -70,7 +74,7 @@ fn the_last_of_two_stale_wakers_and_the_end_gives_the_cell_back() {
 /// A thread cancels a scope whose slot is given up, and used again by another scope: the stale reference in the handle
 /// does not reach the other one.
 ///
-/// Fails with: a `Mail::Scope` that is run without a look at the generation.
+/// Fails with: a waker's clone that does not count; a count whose end does not see what others did.
 #[test]
 fn a_handle_s_stale_reference_does_not_reach_the_next_scope_in_the_slot() {
     check("stale scope", Some(4), || {
@@ -98,6 +102,56 @@ fn a_handle_s_stale_reference_does_not_reach_the_next_scope_in_the_slot() {
         drop(flag.waker());
         driver.end();
         other.join().unwrap();
+        assert_all_cells_are_free();
+    });
+}
+
+/// A thread cancels a child that ends, and in whose slot there may be another one by the time the order is carried out.
+/// That one goes on.
+///
+/// Fails with: `retire` that keeps the generation; a `Mail::Cancel` that does not look at it.
+#[test]
+fn a_stale_cancel_does_not_reach_the_next_child_in_the_slot() {
+    /// A nursery whose child gives away the reference to its slot, waits for the flag, and says that it was not cut short.
+    fn tree(flag: &Arc<Flag>, slot: Arc<Mutex<Option<SlotRef>>>, ended: Arc<AtomicBool>) -> super::tree::Tree {
+        let flag = flag.clone();
+        let child = poll_fn(move |cx| {
+            // SAFETY: the task that is polled is alive.
+            let own = unsafe { SlotRef::new(context::task().cast()) };
+            let old = slot.lock().unwrap().replace(own);
+            drop(old);
+            let polled = flag.poll(cx);
+            ended.fetch_or(polled.is_ready(), Ordering::Relaxed);
+            polled.map(Result::Ok)
+        });
+        Box::pin(crate::nursery(async move |n| {
+            n.start_soon(child);
+            Ok(())
+        }))
+    }
+    check("stale cancel", Some(3), || {
+        let (first, second) = (Flag::new(), Flag::new());
+        let (slots, ended) = ([const { None }; 2].map(|s| Arc::new(Mutex::new(s))), Arc::new(AtomicBool::new(false)));
+        let driver = Driver::new();
+        let mut ends = tree(&first, slots[0].clone(), Arc::default());
+        assert!(driver.turn(|cx| ends.as_mut().poll(cx)).is_pending());
+        let stale = slots[0].lock().unwrap().take().unwrap();
+        let is_used_again = stale.as_ptr();
+        let other = thread::spawn(move || cancel(stale));
+        first.set();
+        first.waker().wake();
+        driver.drive(|cx| ends.as_mut().poll(cx)).unwrap();
+        drop((ends, slots[0].lock().unwrap().take()));
+        let mut goes_on = tree(&second, slots[1].clone(), ended.clone());
+        assert!(driver.turn(|cx| goes_on.as_mut().poll(cx)).is_pending());
+        assert_eq!(slots[1].lock().unwrap().as_ref().unwrap().as_ptr(), is_used_again);
+        other.join().unwrap();
+        second.set();
+        second.waker().wake();
+        driver.drive(|cx| goes_on.as_mut().poll(cx)).unwrap();
+        assert!(ended.load(Ordering::Relaxed), "cancelled by a handle that is not its own");
+        drop((goes_on, slots[1].lock().unwrap().take()));
+        driver.end();
         assert_all_cells_are_free();
     });
 }

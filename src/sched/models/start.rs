@@ -94,7 +94,7 @@ fn a_child_is_handed_to_a_nursery_of_another_root() {
 
 /// The nursery is dropped, and its root ends, while the child is on its way: it is dropped, once, or ends in the call.
 ///
-/// Fails with: a job that is kept by an inbox that is closed.
+/// Fails with: a `Handed` that does not end the slot when it is dropped.
 #[test]
 fn a_child_is_dropped_once_if_the_nursery_goes_while_it_is_handed_over() {
     check("handed to nobody", None, || {
@@ -218,7 +218,7 @@ fn the_call_is_dropped_while_a_third_thread_says_started() {
 
 /// A thread wakes the child while it is handed over, from a root that is not polled again after that.
 ///
-/// Fails with: `push` without its fence; `rehome` without its one.
+/// Fails with: an arrival that does not hold limbo.
 #[test]
 fn a_child_is_woken_while_it_is_handed_over() {
     check("woken on the way", Some(3), || {
