@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::workloads::hosts;
+
 /// What one run of one contender took.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Measurement {
@@ -95,9 +97,14 @@ pub(crate) struct Contender {
 }
 
 impl Contender {
-    /// Trine on its native backend.
+    /// Trine, on its native backend and on every other one of this program.
     pub(crate) const fn native(run: fn(usize) -> Measurement) -> Self {
-        Self { name: "native", side: Side::Trine, run, note: "" }
+        Self { name: NATIVE, side: Side::Trine, run, note: "" }
+    }
+
+    /// Trine in one particular place.
+    pub(crate) const fn hosted(name: &'static str, run: fn(usize) -> Measurement) -> Self {
+        Self { name, side: Side::Trine, run, note: "" }
     }
 
     /// A peer by its name.
@@ -140,10 +147,45 @@ pub(crate) struct Effort {
     pub(crate) rounds: usize,
 }
 
-/// The samples of one workload: `samples[c][r]` is contender `c` in round `r`.
+/// One contender as it is run: a native one of trine's is run on every backend of this program.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entrant {
+    pub(crate) contender: &'static Contender,
+    /// The contender's own name, or that of the backend.
+    pub(crate) name: &'static str,
+}
+
+impl Entrant {
+    /// All that run a workload: trine's first, the native one before all.
+    pub(crate) fn all(workload: &'static Workload) -> Vec<Self> {
+        let mut entrants = Vec::new();
+        for contender in workload.contenders {
+            entrants.push(Self { contender, name: contender.name });
+            if contender.side == Side::Trine && contender.name == NATIVE {
+                let others = hosts::backends().filter(|name| *name != NATIVE);
+                entrants.extend(others.map(|name| Self { contender, name }));
+            }
+        }
+        entrants
+    }
+
+    /// Does about so many operations.
+    pub(crate) fn run(&self, ops: usize) -> Measurement {
+        match self.contender.side {
+            Side::Trine if self.contender.name == NATIVE => hosts::on_backend(self.name, || (self.contender.run)(ops)),
+            _ => (self.contender.run)(ops),
+        }
+    }
+}
+
+/// The name of trine's own backend.
+pub(crate) const NATIVE: &str = "native";
+
+/// The samples of one workload: `samples[e][r]` is entrant `e` in round `r`.
 #[derive(Debug)]
 pub(crate) struct Samples {
     pub(crate) workload: &'static Workload,
+    pub(crate) entrants: Vec<Entrant>,
     pub(crate) samples: Vec<Vec<Measurement>>,
 }
 
@@ -154,18 +196,19 @@ pub(crate) fn measure(workload: &'static Workload, effort: Effort, random: &mut 
     if ops == 0 {
         return None;
     }
-    let mut samples = vec![Vec::with_capacity(effort.rounds); workload.contenders.len()];
-    let mut order: Vec<usize> = (0..workload.contenders.len()).collect();
+    let entrants = Entrant::all(workload);
+    let mut samples = vec![Vec::with_capacity(effort.rounds); entrants.len()];
+    let mut order: Vec<usize> = (0..entrants.len()).collect();
     for round in 0..=effort.rounds {
         random.shuffle(&mut order);
         for &index in &order {
-            let measurement = (workload.contenders[index].run)(ops);
+            let measurement = entrants[index].run(ops);
             if round > 0 {
                 samples[index].push(measurement);
             }
         }
     }
-    Some(Samples { workload, samples })
+    Some(Samples { workload, entrants, samples })
 }
 
 /// Marsaglia's xorshift64: the shuffle must be cheap and repeatable, not unpredictable.

@@ -119,7 +119,7 @@ fn list() {
             println!("  goal {}", workload.goal);
         }
         for contender in workload.contenders {
-            println!("  {}", report::shown(contender));
+            println!("  {}", report::shown(contender.side, contender.name));
         }
     }
 }

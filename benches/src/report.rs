@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
 
-use crate::harness::{Contender, Measurement, Metric, Samples, Side, Workload};
+use crate::harness::{Contender, Entrant, Measurement, Metric, Samples, Side, Workload};
 
 /// A median with its extremes.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +30,8 @@ impl Spread {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) contender: &'static Contender,
+    /// Its name, or that of trine's backend.
+    pub(crate) name: &'static str,
     pub(crate) wall: f64,
     pub(crate) cpu: f64,
     /// By the workload's metric: one of the two above.
@@ -51,11 +53,12 @@ impl Row {
         let workload = samples.workload;
         let metric = workload.metric;
         let base = &samples.samples[0];
-        let entries = workload.contenders.iter().zip(&samples.samples).map(|(contender, own)| {
+        let entries = samples.entrants.iter().zip(&samples.samples).map(|(&Entrant { contender, name }, own)| {
             let median = |metric| Spread::of(own.iter().map(|sample| sample.nanos(metric))).median;
             let ratio = |(own, base): (&Measurement, &Measurement)| own.nanos(metric) / base.nanos(metric);
             Entry {
                 contender,
+                name,
                 wall: median(Metric::Wall),
                 cpu: median(Metric::Cpu),
                 nanos: median(metric),
@@ -81,9 +84,9 @@ impl Row {
         let mut text = format!("{}: {}\n", self.workload.name, self.workload.operation);
         for entry in &self.entries {
             let Entry { contender, wall, cpu, ratio, .. } = entry;
-            let name = shown(contender);
+            let name = shown(contender.side, entry.name);
             let _ = write!(text, "  {name:<26}{wall:>9.1} ns {cpu:>9.1} ns cpu");
-            if contender.side != Side::Trine {
+            if !std::ptr::eq(entry, &raw const self.entries[0]) {
                 let _ = write!(text, " {:>7.2}x ({:.2}..{:.2})", ratio.median, ratio.least, ratio.most);
             }
             if !contender.note.is_empty() {
@@ -101,10 +104,10 @@ impl Row {
 }
 
 /// A contender's name beside those of its peers.
-pub(crate) fn shown(contender: &Contender) -> String {
-    match contender.side {
-        Side::Trine => format!("trine, {}", contender.name),
-        Side::Peer | Side::Reference => contender.name.to_owned(),
+pub(crate) fn shown(side: Side, name: &str) -> String {
+    match side {
+        Side::Trine => format!("trine, {name}"),
+        Side::Peer | Side::Reference => name.to_owned(),
     }
 }
 
@@ -122,7 +125,7 @@ pub(crate) fn json(rows: &[Row]) -> String {
     let rows = rows.iter().map(|row| {
         let side = |wanted: fn(Side) -> bool| {
             let entries = row.entries.iter().filter(move |entry| wanted(entry.contender.side));
-            entries.map(|entry| (entry.contender.name, entry.nanos)).collect()
+            entries.map(|entry| (entry.name, entry.nanos)).collect()
         };
         JsonRow {
             workload: row.workload.name,
@@ -139,7 +142,7 @@ pub(crate) fn json(rows: &[Row]) -> String {
 /// All rows as a Markdown table, followed by what the contenders leave out.
 pub(crate) fn markdown(rows: &[Row]) -> String {
     let mut text = String::from(
-        "| workload | operation | trine ns | best peer | peer / trine | target | others |\n|---|---|--:|---|---|---|---|\n",
+        "| workload | operation | trine ns | on other backends | best peer | peer / trine | target | others |\n|---|---|--:|---|---|---|---|---|\n",
     );
     let mut notes = BTreeMap::<&str, Vec<String>>::new();
     for row in rows {
@@ -149,18 +152,27 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
             (format!("{} {:.0}", best.contender.name, best.nanos), format!("{median:.2} ({least:.2}..{most:.2})"))
         });
         let is_best = |entry: &Entry| best.is_some_and(|best| best.contender.name == entry.contender.name);
+        let hosted: Vec<String> = row.entries[1..]
+            .iter()
+            .filter(|entry| entry.contender.side == Side::Trine)
+            .map(|entry| format!("{} {:.1}", entry.name, entry.nanos))
+            .collect();
+        let hosted = hosted.join(", ");
         let others: Vec<String> = row.entries[1..]
             .iter()
-            .filter(|entry| !is_best(entry))
+            .filter(|entry| entry.contender.side != Side::Trine && !is_best(entry))
             .map(|entry| format!("{} {:.0}", entry.contender.name, entry.nanos))
             .collect();
         let Workload { name, operation, goal, metric, .. } = row.workload;
         let unit = if *metric == Metric::Cpu { " cpu" } else { "" };
         let nanos = row.entries[0].nanos;
         let others = others.join(", ");
-        let _ = writeln!(text, "| {name} | {operation} | {nanos:.1}{unit} | {peer} | {ratio} | {goal} | {others} |");
+        let _ = writeln!(
+            text,
+            "| {name} | {operation} | {nanos:.1}{unit} | {hosted} | {peer} | {ratio} | {goal} | {others} |"
+        );
         for entry in &row.entries {
-            if !entry.contender.note.is_empty() {
+            if !entry.contender.note.is_empty() && entry.name == entry.contender.name {
                 notes.entry(entry.contender.note).or_default().push(format!("{name}@{}", entry.contender.name));
             }
         }

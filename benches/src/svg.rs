@@ -64,7 +64,7 @@ pub(crate) fn draw(rows: &[Row], machine: &str) -> String {
                  <rect x=\"{LEFT}\" y=\"{y:.0}\" width=\"{length:.1}\" height=\"{:.0}\" fill=\"{fill}\"/>\
                  <text x=\"{:.1}\" y=\"{base:.0}\">{:.1}</text>",
                 LEFT - 6.0,
-                escape(&shown(entry.contender)),
+                escape(&shown(entry.contender.side, entry.name)),
                 BAR - 3.0,
                 LEFT + length + 4.0,
                 entry.nanos,

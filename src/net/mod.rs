@@ -20,10 +20,10 @@
 
 mod addresses;
 mod serve;
-mod source;
+pub(crate) mod source;
 mod stream;
 mod tcp;
-mod wait;
+pub(crate) mod wait;
 
 pub use addresses::{Addresses, ToSocketAddrs};
 pub use serve::{Listener, serve};

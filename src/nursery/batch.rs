@@ -63,8 +63,7 @@ impl CoreSlot {
         }
     }
 
-    /// With an order that a test asked for, or an instrument.
-    #[cold]
+    /// With an order that a test asked for, an instrument, or a host that limits.
     #[inline(never)]
     unsafe fn run_specially<E: TaskError>(&self, root: &Root, batches: u32) {
         // SAFETY: by contract.
@@ -82,7 +81,7 @@ impl CoreSlot {
         loop {
             let at = self.head.get();
             let budget = root.budget.get();
-            if budget == 0 {
+            if budget == 0 || (SPECIAL && !root.host_has_budget()) {
                 break;
             }
             root.budget.set(budget - 1);
@@ -112,6 +111,9 @@ impl CoreSlot {
     /// Puts the queue into the order that a test asked for. The last one comes back.
     #[cold]
     fn permute(&self, root: &Root) -> *const Header {
+        if root.order.get() == Order::Fifo {
+            return self.tail.get();
+        }
         let mut batch = Vec::new();
         let mut at = self.head.get();
         while !at.is_null() {
@@ -120,7 +122,7 @@ impl CoreSlot {
             at = unsafe { (*at).next_ready.get() };
         }
         match root.order.get() {
-            Order::Fifo => {}
+            Order::Fifo => unreachable!("looked at above"),
             Order::Lifo => batch.reverse(),
             Order::Shuffle(_) => {
                 for i in (1..batch.len()).rev() {

@@ -213,6 +213,15 @@ impl<F: Future<Output = Result<T, E>>, T, E> Future for Joined<F, T> {
     }
 }
 
+/// How far the entry of a handle's wait has come. A word without padding: handles are moved into the frames of futures.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Phase {
+    Fresh,
+    Yielded,
+    Entered,
+}
+
 /// A child's value to be. Dropping the handle does nothing to the child.
 #[must_use = "await it for the value, or use `start_soon`"]
 pub struct Handle<'scope, T> {
@@ -221,7 +230,7 @@ pub struct Handle<'scope, T> {
     apart: Option<Arc<Apart<T>>>,
     /// Of the child's slot.
     generation: u32,
-    entry: Option<Entry>,
+    phase: Phase,
     at: &'static Location<'static>,
     scope: PhantomData<&'scope ()>,
 }
@@ -246,7 +255,7 @@ impl<T> Handle<'_, T> {
     pub(super) unsafe fn new(head: *const JoinHead<T>) -> Self {
         // SAFETY: by contract.
         let (cell, generation) = unsafe { (&raw const (*head).join, (*head).header.node.generation()) };
-        Self { cell, apart: None, generation, entry: Some(Entry::new()), at: Location::caller(), scope: PhantomData }
+        Self { cell, apart: None, generation, phase: Phase::Fresh, at: Location::caller(), scope: PhantomData }
     }
 
     #[track_caller]
@@ -255,7 +264,7 @@ impl<T> Handle<'_, T> {
             cell: &raw const apart.cell,
             apart: Some(apart),
             generation: 0,
-            entry: Some(Entry::new()),
+            phase: Phase::Fresh,
             at: Location::caller(),
             scope: PhantomData,
         }
@@ -352,12 +361,20 @@ impl<T> Future for Handle<'_, T> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if let Some(entry) = &mut this.entry {
-            if let Err(c) = ready!(entry.poll(cx)) {
-                this.entry = Some(Entry::new());
-                return Poll::Ready(Err(JoinError::Cancelled(c)));
+        if this.phase != Phase::Entered {
+            let mut entry = Entry::resume(this.phase == Phase::Yielded);
+            this.phase = Phase::Entered;
+            match entry.poll(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(c)) => {
+                    this.phase = Phase::Fresh;
+                    return Poll::Ready(Err(JoinError::Cancelled(c)));
+                }
+                Poll::Pending => {
+                    this.phase = if entry.has_yielded() { Phase::Yielded } else { Phase::Fresh };
+                    return Poll::Pending;
+                }
             }
-            this.entry = None;
         }
         match this.poll_fast(cx) {
             Some(polled) => polled.map(Ok),
@@ -399,7 +416,7 @@ impl<T> Handle<'_, T> {
                 Step::Ended(Some(value)) => return Poll::Ready(Ok(value)),
                 Step::Ended(None) if park::is_cancelled() => {
                     // Of both, the cancel came first: a failing child cancels its nursery before it is gone.
-                    self.entry = Some(Entry::new());
+                    self.phase = Phase::Fresh;
                     park::count_delivery();
                     return Poll::Ready(Err(JoinError::Cancelled(park::cancelled())));
                 }
@@ -411,7 +428,7 @@ impl<T> Handle<'_, T> {
                 }
                 Step::Cancelled(waiter) => {
                     drop(waiter);
-                    self.entry = Some(Entry::new());
+                    self.phase = Phase::Fresh;
                     park::count_delivery();
                     return Poll::Ready(Err(JoinError::Cancelled(park::cancelled())));
                 }

@@ -26,6 +26,10 @@ pub(crate) struct Ambient {
     pub(crate) steps: Cell<u32>,
     /// `Cancelled` errors delivered during the current poll of a task.
     pub(crate) delivered: Cell<u32>,
+    /// Checkpoints entered on this thread. Only ever counts up, so no frame puts it back.
+    pub(crate) checkpoints: Cell<u32>,
+    /// Likewise: looks for cancellation that are no checkpoints.
+    pub(crate) looks: Cell<u32>,
 }
 
 impl Ambient {
@@ -38,6 +42,8 @@ impl Ambient {
             locals: Cell::new(ptr::null()),
             steps: Cell::new(STEPS),
             delivered: Cell::new(0),
+            checkpoints: Cell::new(0),
+            looks: Cell::new(0),
         }
     }
 }
@@ -80,6 +86,17 @@ pub(crate) fn node() -> *const Node {
 #[inline(always)]
 pub(crate) fn task() -> *const Header {
     ambient(|a| a.task.get())
+}
+
+/// Counts a checkpoint.
+#[inline(always)]
+pub(crate) fn count_checkpoint() {
+    ambient(|a| a.checkpoints.set(a.checkpoints.get().wrapping_add(1)));
+}
+
+/// Counts a look for cancellation.
+pub(crate) fn count_look() {
+    ambient(|a| a.looks.set(a.looks.get().wrapping_add(1)));
 }
 
 /// Puts back what it saved when dropped.

@@ -9,6 +9,7 @@
 //! gate      who holds a root, and mail    bell   what makes a host poll
 //! cells     the roots of the process
 //! stack     intrusive stacks              sync   std's atomics, or loom's
+//! polled    wakers of `poll_cancelled`
 //! ```
 
 pub(crate) mod bell;
@@ -20,6 +21,7 @@ pub(crate) mod idle;
 #[cfg(all(test, loom))]
 mod models;
 pub(crate) mod node;
+pub(crate) mod polled;
 pub(crate) mod pool;
 pub(crate) mod remote;
 pub(crate) mod root;

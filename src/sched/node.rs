@@ -14,6 +14,7 @@
 //! whoever has a [`SlotRef`] may read those three at any time.
 
 use super::context;
+use super::polled::Polled;
 use super::root::Root;
 use super::sync::{AtomicPtr, AtomicU8, AtomicU64, Cell, Ordering, fence};
 use super::timers::Target;
@@ -64,6 +65,8 @@ pub(crate) struct Node {
 pub(crate) struct Foreign {
     next_key: u64,
     wakers: Vec<(u64, WakeRef)>,
+    /// Of those who ask in poll functions of their own.
+    polled: Polled,
 }
 
 /// A counted reference to a slot: its memory stays mapped and a node of this kind. The node itself may be gone.
@@ -280,15 +283,24 @@ impl Node {
         let mut list = self.foreign.take()?;
         let found = list.wakers.iter().position(|(k, _)| *k == key);
         let waker = found.map(|i| list.wakers.swap_remove(i).1);
-        if !list.wakers.is_empty() {
+        if !list.wakers.is_empty() || !list.polled.is_empty() {
             self.foreign.set(Some(list));
         }
         waker
     }
 
+    /// The list of those who ask in poll functions of their own. `f` runs no foreign code.
+    pub(super) fn with_polled<R>(&self, f: impl FnOnce(&mut Polled) -> R) -> R {
+        let mut list = self.foreign.take().unwrap_or_default();
+        let result = f(&mut list.polled);
+        self.foreign.set(Some(list));
+        result
+    }
+
     fn foreign_wakers(&self, wakes: &mut Vec<Later>) {
-        if let Some(list) = self.foreign.take() {
+        if let Some(mut list) = self.foreign.take() {
             wakes.extend(list.wakers.iter().map(|(_, w)| Later::Wake(w.clone())));
+            wakes.extend(list.polled.take().map(Later::Wake));
             self.foreign.set(Some(list));
         }
     }
@@ -703,6 +715,23 @@ pub(crate) unsafe fn release(node: *const Node, units: u32) -> Wakes {
         }
         units = 1;
         at = n.parent.get();
+    }
+    wakes
+}
+
+/// Wakes every task inside, so that what it waits for registers anew.
+///
+/// # Safety
+/// This thread holds the owner.
+pub(crate) unsafe fn wake_inside(start: *const Node) -> Wakes {
+    let mut wakes = Wakes::none();
+    let mut stack = vec![start];
+    while let Some(node) = stack.pop() {
+        // SAFETY: linked nodes are alive.
+        unsafe {
+            collect(&*node, wakes.list());
+            stack.extend((*node).inner());
+        }
     }
     wakes
 }

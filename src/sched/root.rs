@@ -69,7 +69,7 @@ pub(crate) struct Root {
     pub(crate) instrumented: Cell<bool>,
     /// What locks made for this root are biased towards: itself, or nothing.
     lock_bias: Cell<*const Root>,
-    /// An order other than first-in first-out, or an instrument: one question for both.
+    /// An order other than first-in first-out, an instrument, or a host that limits: one question for all.
     special: Cell<bool>,
     seed: Cell<u64>,
     next_id: Cell<u64>,
@@ -80,6 +80,8 @@ pub(crate) struct Root {
     paused: RefCell<Vec<park::Hold>>,
     /// The clock is virtual.
     is_virtual: Cell<bool>,
+    /// The host has said before that its budget is spent, so it is asked before each task.
+    host_limits: Cell<bool>,
 }
 
 // SAFETY: the holder's half is touched only by the thread that holds the root; the hold is handed over with
@@ -137,6 +139,7 @@ impl Root {
             idle: RefCell::new(Idle::new()),
             paused: RefCell::new(Vec::new()),
             is_virtual: Cell::new(false),
+            host_limits: Cell::new(false),
         }
     }
 
@@ -154,6 +157,7 @@ impl Root {
         root.lock_bias.set(crate::sync::guarded::bias_for(root));
         root.special.set(settings.instrument.is_some() || settings.order != Order::Fifo);
         root.is_virtual.set(settings.clock.is_virtual());
+        root.host_limits.set(false);
         root.next_id.set(next_task_ids());
         root.now.set(settings.clock.now());
         *root.settings.borrow_mut() = Some(settings);
@@ -384,12 +388,45 @@ impl Root {
         ((u128::from(x.wrapping_mul(0x2545_f491_4f6c_dd1d)) * n as u128) >> 64) as usize
     }
 
-    fn set_host(&self, waker: &Waker) {
+    /// True: there was another one.
+    fn set_host(&self, waker: &Waker) -> bool {
         if self.bell.host().is_some_and(|c| c.will_wake(waker)) {
-            return;
+            return false;
         }
         let old = self.bell.set_host(Some(Arc::new(waker.clone())));
-        drop(old);
+        old.is_some()
+    }
+
+    /// Whether the host lets another task be polled: the first one of a turn always, so that a neighbour who spends the
+    /// budget first cannot starve the tree. A host that never said no is not asked: it costs one pass in vain to learn
+    /// that it does, and most hosts have no say.
+    #[inline(always)]
+    pub(crate) fn host_has_budget(&self) -> bool {
+        !self.host_limits.get() || self.budget.get() == BUDGET || self.ask_host()
+    }
+
+    #[inline(never)]
+    fn ask_host(&self) -> bool {
+        let has_budget = self.with_settings(|s| s.has_budget());
+        if !has_budget {
+            self.host_limits.set(true);
+            self.special.set(true);
+        }
+        has_budget
+    }
+
+    /// Looks again for what serves a tree that was given to nobody in particular: its executor may be another one, or
+    /// what served it is gone. True: it is something else now. Everything that waits registers anew.
+    #[cold]
+    pub(super) fn rehost(&self) -> bool {
+        let Some(settings) = self.settings().moved() else { return false };
+        let old = self.settings.borrow_mut().replace(settings);
+        let alarm = self.idle.borrow_mut().forget_alarm();
+        // SAFETY: this thread holds the root; its main task is alive.
+        let wakes = unsafe { super::node::wake_inside(self.main.get().cast()) };
+        drop((old, alarm));
+        wakes.wake();
+        true
     }
 
     /// Cancels the scopes and wakes the sleepers whose time has come: all of them, before any task runs.
@@ -450,8 +487,8 @@ impl Root {
         woken: bool,
         poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Turn<T> {
-        self.set_host(host.waker());
-        let result = self.held_turn(host, woken, poll);
+        let moved = self.set_host(host.waker());
+        let result = self.held_turn(host, woken, moved, poll);
         // Its host may never poll it again: mail that came last is not left to that.
         remote::sweep(self);
         result
@@ -461,6 +498,7 @@ impl Root {
         &'static self,
         host: &mut Context<'_>,
         woken: bool,
+        moved: bool,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Turn<T> {
         let hold = self.hold();
@@ -481,6 +519,9 @@ impl Root {
         }
         let mut passes = 0;
         self.read_clock();
+        if moved {
+            self.rehost();
+        }
         let result = loop {
             self.take_in();
             self.expire();
@@ -509,7 +550,7 @@ impl Root {
                 }
                 if self.main_woken.get() {
                     let spent = self.budget.get() == 0 || passes >= BUDGET;
-                    if spent || !self.with_settings(|s| s.has_budget()) {
+                    if spent || !self.ask_host() {
                         host.waker().wake_by_ref();
                         break Turn::Pending;
                     }
@@ -526,6 +567,8 @@ impl Root {
                         // The backend's services wake while they are asked.
                         host.waker().wake_by_ref();
                     }
+                    // Tasks that found the budget spent are woken after the turn: learn of it for the next one.
+                    self.ask_host();
                     break Turn::Pending;
                 }
                 IdleOutcome::Deadlock => break Turn::Deadlock(crate::inspect::tree()),

@@ -40,10 +40,22 @@ impl Entry {
         Self { yielded: false }
     }
 
+    /// One that goes on where another one was left.
+    #[inline(always)]
+    pub(crate) const fn resume(yielded: bool) -> Self {
+        Self { yielded }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn has_yielded(&self) -> bool {
+        self.yielded
+    }
+
     /// `Ready(Err)`: a scope around is cancelled, nothing must be done. `Ready(Ok)`: attempt the operation now, in
     /// this same poll. `Pending`: the step budget is spent, poll again. After `Ready(Ok)` it is not polled again.
     #[inline(always)]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cancelled>> {
+        context::count_checkpoint();
         if is_cancelled() {
             return self.deliver(cx);
         }

@@ -1,12 +1,17 @@
-//! For tests: a virtual clock, orders of scheduling, waiting until nothing can run.
+//! For tests: a virtual clock, orders of scheduling, waiting until nothing can run, streams in memory, assertions about
+//! checkpoints.
 
 mod blocked;
+mod checkpoints;
 mod clock;
+mod duplex;
 mod sequencer;
 
 pub use blocked::{AllTasksBlocked, wait_all_tasks_blocked, wait_all_tasks_blocked_for};
+pub use checkpoints::{AssertCheckpoints, AssertNoCheckpoints, assert_checkpoints, assert_no_checkpoints};
 pub use clock::MockClock;
 pub(crate) use clock::VirtualClock;
+pub use duplex::{MemoryRead, MemoryShutdown, MemoryStream, MemoryWrite, MemoryWriteAll, duplex};
 pub use sequencer::{Sequencer, Turn};
 
 use std::future::Future;

@@ -1,6 +1,7 @@
 //! Checkpoints as such.
 
 use crate::error::Cancelled;
+use crate::sched::context;
 use crate::task::park::{self, Entry, Hold};
 use crate::task::wake;
 use std::future::Future;
@@ -29,6 +30,7 @@ impl Checkpoint {
 
     #[inline(always)]
     pub(crate) fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cancelled>> {
+        context::count_checkpoint();
         if park::is_cancelled() {
             return self.deliver(cx);
         }
@@ -99,6 +101,7 @@ pub fn checkpoint() -> Checkpoint {
 ///
 /// `Cancelled` if a scope around is cancelled.
 pub fn checkpoint_if_cancelled() -> Result<(), Cancelled> {
+    context::count_look();
     park::take_in();
     if park::is_cancelled() {
         park::count_delivery();

@@ -8,11 +8,14 @@
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 
 mod api;
+mod checkpoints;
 mod drops;
+mod duplex;
 mod finally;
 mod foreign;
 mod handles;
 mod hosted;
+mod lowlevel;
 mod nursery;
 mod panics;
 mod race;

@@ -16,14 +16,35 @@ use async_executor::LocalExecutor;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::{runtime, sync::Notify, task::LocalSet};
 
-/// Runs `body` under [`trine::run`]; contenders for other backends get a function beside this one.
-pub(crate) fn on_trine<T>(body: impl Future<Output = trine::Result<T>>) -> T {
-    trine::run(body).expect("a workload does not fail")
+use crate::harness::NATIVE;
+
+thread_local! {
+    /// The backend that [`on_trine`] uses.
+    static BACKEND: Cell<&'static str> = const { Cell::new(NATIVE) };
 }
 
-/// Builds tokio's single-threaded runtime, with timers and without I/O.
+/// The names of trine's backends in this program.
+pub(crate) fn backends() -> impl Iterator<Item = &'static str> {
+    trine::backend::available().into_iter().map(|backend| backend.name())
+}
+
+/// Makes [`on_trine`] use another backend within `f`.
+pub(crate) fn on_backend<T>(name: &'static str, f: impl FnOnce() -> T) -> T {
+    let before = BACKEND.replace(name);
+    let result = f();
+    BACKEND.set(before);
+    result
+}
+
+/// Runs `body` on trine, on the backend that [`on_backend`] names, or else the native one.
+pub(crate) fn on_trine<T>(body: impl Future<Output = trine::Result<T>>) -> T {
+    let backend = BACKEND.get().parse().expect("a backend of this program");
+    trine::Builder::new().backend(backend).run(body).expect("a workload does not fail")
+}
+
+/// Builds tokio's single-threaded runtime, whole.
 pub(crate) fn tokio_runtime() -> runtime::Runtime {
-    runtime::Builder::new_current_thread().enable_time().build().expect("a runtime without I/O starts")
+    runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts")
 }
 
 /// Runs `body` on tokio's single-threaded runtime.

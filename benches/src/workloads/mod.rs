@@ -7,7 +7,9 @@
 mod cancel;
 mod dropping;
 mod handles;
-mod hosts;
+pub(crate) mod hosts;
+#[cfg(feature = "tokio")]
+mod manners;
 mod ping_pong;
 mod scope;
 mod spawn;
@@ -31,6 +33,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Workload> {
         dropping::WORKLOADS,
         time::WORKLOADS,
         scope::WORKLOADS,
+        #[cfg(feature = "tokio")]
+        manners::WORKLOADS,
     ]
     .into_iter()
     .flatten()

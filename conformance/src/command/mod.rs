@@ -4,6 +4,7 @@
 
 mod fuzz;
 mod scenarios;
+mod skipped;
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -1,5 +1,6 @@
 //! `scenarios`: replays scenario files and reports where Trine is not Trio.
 
+use super::skipped::reason;
 use super::{Argument, Arguments, CommandError, backends};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -260,7 +261,8 @@ impl Counts {
 struct Report {
     counts: Counts,
     failures: String,
-    skipped: BTreeMap<Kind, Vec<String>>,
+    /// By kind and reason.
+    skipped: BTreeMap<(Kind, &'static str), Vec<String>>,
 }
 
 impl Report {
@@ -272,7 +274,7 @@ impl Report {
             }
             Verdict::Skipped(kind, _) => {
                 self.counts.skipped += 1;
-                self.skipped.entry(*kind).or_default().push(line.id.clone());
+                self.skipped.entry((*kind, reason(*kind, &line.id))).or_default().push(line.id.clone());
                 return;
             }
             Verdict::Failed(differences) => listed(differences),
@@ -289,18 +291,10 @@ impl Report {
     fn text(&self, options: &Options) -> String {
         let Counts { passed, failed, skipped } = self.counts;
         let mut text = format!("{}{options}: {passed} passed, {failed} failed, {skipped} skipped\n", self.failures);
-        for (kind, ids) in &self.skipped {
-            let _ = writeln!(text, "  skipped as {kind} ({}): {}", reason(*kind), ids.join(" "));
+        for ((kind, reason), ids) in &self.skipped {
+            let _ = writeln!(text, "  skipped as {kind} ({reason}): {}", ids.join(" "));
         }
         text
-    }
-}
-
-fn reason(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Ties => "all deadlines of one instant expire before any task runs",
-        Kind::Obscure => "when a deadline moved to the past is noticed",
-        Kind::Robust => "never",
     }
 }
 
