@@ -1,6 +1,6 @@
 //! `scenarios`: replays scenario files and reports where Trine is not Trio.
 
-use super::{Argument, Arguments, CommandError, backends};
+use super::{Argument, Arguments, CommandError, hosts};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -8,12 +8,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 use trine::testing::Order;
 use trine_conformance::scenario::model::{Kind, Line};
-use trine_conformance::scenario::{Children, Difference, Options, ReplayError, Verdict, judge, replay, show};
+use trine_conformance::scenario::{Children, Difference, Options, Verdict, judge, replay, show};
 
 pub(super) const HELP: &str = "\
 scenarios FILE...     replay scenarios and compare with the traces of real Trio
@@ -91,10 +91,10 @@ impl Request {
             orders.push(Order::Fifo);
         }
         let mut configurations = Vec::new();
-        for backend in backends(&backend)? {
+        for host in hosts(&backend)? {
             for &order in &orders {
                 configurations.extend(modes.iter().map(|&children| Options {
-                    backend: backend.clone(),
+                    host: Arc::clone(&host),
                     order,
                     children,
                 }));
@@ -150,7 +150,7 @@ fn print_line(line: &Line, options: &Options) {
     println!("== {} ({}), {options}\n\n{}", line.id, line.kind, show::program(&line.scenario));
     match replay(&line.scenario, options) {
         Ok(got) => println!("{}", show::side_by_side(&line.trace, &got)),
-        Err(error) => println!("{}\n", because(&error)),
+        Err(error) => println!("{error}\n"),
     }
 }
 
@@ -276,7 +276,7 @@ impl Report {
                 return;
             }
             Verdict::Failed(differences) => listed(differences),
-            Verdict::Broken(error) => format!("  {}\n", because(error)),
+            Verdict::Broken(error) => format!("  {error}\n"),
             other => format!("  {other:?}\n"),
         };
         self.counts.failed += 1;
@@ -306,9 +306,4 @@ fn reason(kind: Kind) -> &'static str {
 
 fn listed(differences: &[Difference]) -> String {
     differences.iter().map(|difference| format!("  {difference}\n")).collect()
-}
-
-fn because(error: &ReplayError) -> String {
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-    format!("{error}{}", cause.unwrap_or_default())
 }

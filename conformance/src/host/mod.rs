@@ -1,0 +1,243 @@
+//! Hosts: ways to run a future that uses Trine, one for each row of the matrix.
+//!
+//! A [`Driven`] host is a backend with a loop of its own (`Builder::run`). The others are executors that know nothing of
+//! Trine and poll a hosted tree (`Builder::host`).
+
+mod ambient;
+mod driven;
+mod guarded;
+
+pub use ambient::Ambient;
+pub use driven::Driven;
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use trine::{Builder, RunError};
+use trine_backend::{Backend, Driver, Handle};
+
+/// A future without a value that can go to any thread.
+pub type Sendable = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Makes a future without a value on the thread where it stays.
+pub type Local = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+/// A way to run a future that uses Trine.
+pub trait Host: Send + Sync {
+    /// Returns the name of the row.
+    fn name(&self) -> &str;
+
+    /// Runs the future to its end, with the builder's settings. `dyn Host` has a `run` whose future may
+    /// have a value.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError`].
+    fn run_sendable(&self, builder: Builder, fut: Sendable) -> Result<(), HostError>;
+
+    /// Returns whether a future stays on the thread where it is polled first.
+    fn stays(&self) -> bool;
+
+    /// As [`run_sendable`](Self::run_sendable), for a future that must stay on one thread.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError`]; `Broken` if this host moves its futures.
+    fn run_local(&self, builder: Builder, make: Local) -> Result<(), HostError>;
+
+    /// Returns whether [`with_subject`](Self::with_subject) calls its argument.
+    fn has_subject(&self) -> bool;
+
+    /// Returns whether the subject has a driver.
+    fn has_driver(&self) -> bool;
+
+    /// Calls `f` with the backend that serves here, where it serves. It is called once or not at all.
+    fn with_subject(&self, f: &mut dyn FnMut(&Subject<'_>));
+}
+
+impl fmt::Debug for dyn Host + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Host").field(&self.name()).finish()
+    }
+}
+
+impl dyn Host + '_ {
+    /// Runs the future to its end, with the builder's settings.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError`]: it did not come to an end, or the host is not as it should be.
+    pub fn run<T: Send + 'static>(
+        &self,
+        builder: Builder,
+        fut: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, HostError> {
+        let slot = Arc::new(Mutex::new(None));
+        let out = Arc::clone(&slot);
+        self.run_sendable(
+            builder,
+            Box::pin(async move {
+                let value = fut.await;
+                *lock(&out) = Some(value);
+            }),
+        )?;
+        let value = lock(&slot).take();
+        value.ok_or_else(|| HostError::Broken("it returned before the future was ready".to_owned()))
+    }
+}
+
+/// A future that did not come to an end on a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HostError {
+    /// Under a virtual clock, nothing could ever happen again; with the task tree.
+    Deadlock(String),
+    /// It panicked; with the message.
+    Panicked(String),
+    /// The host could not run it, or not as it should.
+    Broken(String),
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deadlock(tree) => write!(f, "deadlock, nothing can happen any more\n{tree}"),
+            Self::Panicked(message) => write!(f, "panicked: {message}"),
+            Self::Broken(why) => write!(f, "the host is broken: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for HostError {}
+
+/// How a hosted tree says that it is deadlocked: by a panic that begins so, and goes on with the task tree.
+const DEADLOCK: &str = "trine: deadlock, nothing can happen any more\n";
+
+impl HostError {
+    /// Of the payload of a panic that left the future.
+    pub(crate) fn of_panic(payload: &(dyn Any + Send)) -> Self {
+        let text = panic_text(payload);
+        match text.strip_prefix(DEADLOCK) {
+            Some(tree) => Self::Deadlock(tree.to_owned()),
+            None => Self::Panicked(text),
+        }
+    }
+}
+
+impl From<RunError> for HostError {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Deadlock(tree) => Self::Deadlock(tree.to_string()),
+            other => Self::Broken(other.to_string()),
+        }
+    }
+}
+
+/// The message of a panic.
+pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a value that is not text").to_owned()
+}
+
+/// Runs `f`; a panic becomes an error.
+fn caught(f: impl FnOnce() -> Result<(), HostError>) -> Result<(), HostError> {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|payload| Err(HostError::of_panic(&*payload)))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A backend as the cases of the laws see it.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    backend: &'a Arc<dyn Backend>,
+    via: Via,
+}
+
+/// Who polls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Via {
+    /// The backend's own loop.
+    Driver,
+    /// An executor that knows nothing of the backend; services are those of [`Backend::ambient`].
+    Ambient,
+}
+
+impl fmt::Debug for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subject").field("backend", &self.backend.name()).field("via", &self.via).finish()
+    }
+}
+
+impl<'a> Subject<'a> {
+    /// A backend whose loop drives.
+    pub fn driven(backend: &'a Arc<dyn Backend>) -> Self {
+        Self { backend, via: Via::Driver }
+    }
+
+    /// A backend that serves here, whoever drives.
+    pub fn ambient(backend: &'a Arc<dyn Backend>) -> Self {
+        Self { backend, via: Via::Ambient }
+    }
+
+    /// Returns the backend.
+    pub fn backend(&self) -> &'a Arc<dyn Backend> {
+        self.backend
+    }
+
+    /// Makes a loop for this thread.
+    ///
+    /// # Panics
+    ///
+    /// If the backend cannot, or this subject is polled by an executor (the case lacks `needs_driver`).
+    pub fn driver(&self) -> Box<dyn Driver> {
+        assert_eq!(self.via, Via::Driver, "there is no driver here");
+        self.backend.driver().expect("the backend makes a driver")
+    }
+
+    /// Makes a future from the services and runs it to its end on this thread.
+    ///
+    /// # Panics
+    ///
+    /// If the backend cannot drive it.
+    pub fn drive<T, F: Future<Output = T>>(&self, make: impl FnOnce(Arc<dyn Handle>) -> F) -> T {
+        match self.via {
+            Via::Driver => {
+                let mut driver = self.driver();
+                let fut = make(driver.handle());
+                drive_on(&mut *driver, fut)
+            }
+            Via::Ambient => {
+                let handle = self.backend.ambient().expect("the backend serves here");
+                guarded::block_on(make(handle))
+            }
+        }
+    }
+}
+
+/// Runs a future to its end on a driver.
+///
+/// # Panics
+///
+/// If the driver says that it cannot, or returns too early.
+pub fn drive_on<T>(driver: &mut dyn Driver, fut: impl Future<Output = T>) -> T {
+    let mut out = None;
+    driver.drive(pin!(async { out = Some(fut.await) })).expect("drive");
+    out.expect("drive returns when the future is ready")
+}
+
+/// Returns all hosts of this build, in the order of the rows.
+pub fn all() -> Vec<Arc<dyn Host>> {
+    vec![Arc::new(Driven::new(trine_native::native()))]
+}
+
+/// Returns the hosts of that name: a row's, a backend's with all its rows, or `all`.
+pub fn named(name: &str) -> Vec<Arc<dyn Host>> {
+    let matches =
+        |row: &str| name == "all" || row == name || row.strip_prefix(name).is_some_and(|s| s.starts_with('-'));
+    all().into_iter().filter(|host| matches(host.name())).collect()
+}
