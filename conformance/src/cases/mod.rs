@@ -36,12 +36,14 @@
 use crate::case::Case;
 
 mod hosting;
+#[cfg(unix)]
 mod laws;
 mod smoke;
 
 /// The tables, by area.
 const TABLES: &[&[&[Case]]] = &[
-    laws::CASES, //
+    #[cfg(unix)]
+    laws::CASES,
     &[hosting::CASES],
     &[smoke::CASES],
 ];

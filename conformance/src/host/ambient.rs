@@ -1,8 +1,9 @@
 //! A backend that serves whoever polls.
 
+use super::driven::Shared;
 use super::guarded::{Guarded, block_on};
+use super::subject::Parking;
 use super::{Host, HostError, Local, Sendable, Subject};
-use crate::host::driven::Shared;
 use std::fmt;
 use std::sync::Arc;
 use trine::Builder;
@@ -69,6 +70,6 @@ impl Host for Ambient {
     }
 
     fn with_subject(&self, f: &mut dyn FnMut(&Subject<'_>)) {
-        f(&Subject::ambient(&self.backend));
+        f(&Subject::ambient(&self.backend, &Parking));
     }
 }

@@ -6,18 +6,19 @@
 mod ambient;
 mod driven;
 mod guarded;
+mod subject;
 
 pub use ambient::Ambient;
 pub use driven::Driven;
+pub use subject::{Executor, Parking, Subject, drive_on};
 
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use trine::{Builder, RunError};
-use trine_backend::{Backend, Driver, Handle};
 
 /// A future without a value that can go to any thread.
 pub type Sendable = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -149,85 +150,6 @@ fn caught(f: impl FnOnce() -> Result<(), HostError>) -> Result<(), HostError> {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A backend as the cases of the laws see it.
-#[derive(Clone, Copy)]
-pub struct Subject<'a> {
-    backend: &'a Arc<dyn Backend>,
-    via: Via,
-}
-
-/// Who polls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Via {
-    /// The backend's own loop.
-    Driver,
-    /// An executor that knows nothing of the backend; services are those of [`Backend::ambient`].
-    Ambient,
-}
-
-impl fmt::Debug for Subject<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subject").field("backend", &self.backend.name()).field("via", &self.via).finish()
-    }
-}
-
-impl<'a> Subject<'a> {
-    /// A backend whose loop drives.
-    pub fn driven(backend: &'a Arc<dyn Backend>) -> Self {
-        Self { backend, via: Via::Driver }
-    }
-
-    /// A backend that serves here, whoever drives.
-    pub fn ambient(backend: &'a Arc<dyn Backend>) -> Self {
-        Self { backend, via: Via::Ambient }
-    }
-
-    /// Returns the backend.
-    pub fn backend(&self) -> &'a Arc<dyn Backend> {
-        self.backend
-    }
-
-    /// Makes a loop for this thread.
-    ///
-    /// # Panics
-    ///
-    /// If the backend cannot, or this subject is polled by an executor (the case lacks `needs_driver`).
-    pub fn driver(&self) -> Box<dyn Driver> {
-        assert_eq!(self.via, Via::Driver, "there is no driver here");
-        self.backend.driver().expect("the backend makes a driver")
-    }
-
-    /// Makes a future from the services and runs it to its end on this thread.
-    ///
-    /// # Panics
-    ///
-    /// If the backend cannot drive it.
-    pub fn drive<T, F: Future<Output = T>>(&self, make: impl FnOnce(Arc<dyn Handle>) -> F) -> T {
-        match self.via {
-            Via::Driver => {
-                let mut driver = self.driver();
-                let fut = make(driver.handle());
-                drive_on(&mut *driver, fut)
-            }
-            Via::Ambient => {
-                let handle = self.backend.ambient().expect("the backend serves here");
-                guarded::block_on(make(handle))
-            }
-        }
-    }
-}
-
-/// Runs a future to its end on a driver.
-///
-/// # Panics
-///
-/// If the driver says that it cannot, or returns too early.
-pub fn drive_on<T>(driver: &mut dyn Driver, fut: impl Future<Output = T>) -> T {
-    let mut out = None;
-    driver.drive(pin!(async { out = Some(fut.await) })).expect("drive");
-    out.expect("drive returns when the future is ready")
 }
 
 /// Returns all hosts of this build, in the order of the rows.
