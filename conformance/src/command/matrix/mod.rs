@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use trine::testing::Order;
 use trine_conformance::case::Case;
 use trine_conformance::cases;
+#[cfg(unix)]
+use trine_conformance::faulty;
 use trine_conformance::host::Host;
 use trine_conformance::suite::{self, Options, Report, Verdict};
 
@@ -22,7 +24,8 @@ matrix                run the cases on every host and print cases x hosts
     --order fifo|lifo|SEED        in which order children run; default: fifo
     --limit SECONDS               end each case earlier than it asks for
     --json FILE                   write the results there
-    --list                        print the cases, and run none";
+    --list                        print the cases, and run none
+    --self-check                  run faulty backends instead: does the named case notice each?";
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
     let Some(request) = Request::parse(arguments)? else {
@@ -30,6 +33,10 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
         return Ok(ExitCode::SUCCESS);
     };
     let cases: Vec<_> = cases::all().filter(|case| request.wants(case)).collect();
+    #[cfg(unix)]
+    if request.self_check {
+        return Ok(self_check());
+    }
     if request.list {
         list(&cases);
         return Ok(ExitCode::SUCCESS);
@@ -68,6 +75,21 @@ fn list(cases: &[&Case]) {
     println!("{} cases", cases.len());
 }
 
+/// Breaks the native backend in every way there is.
+#[cfg(unix)]
+fn self_check() -> ExitCode {
+    suite::keep_panics();
+    let failures = faulty::check_all(&trine_native::native());
+    for fault in faulty::all() {
+        let failure = failures.iter().find(|text| text.split(':').next() == Some(fault.name));
+        let word = if failure.is_some() { "FAILED " } else { "noticed" };
+        println!("{word} {} [{}] by {}", fault.name, fault.law, fault.noticed_by);
+    }
+    failures.iter().for_each(|text| println!("\n{text}"));
+    println!("{} passed, {} failed, 0 skipped", faulty::all().count() - failures.len(), failures.len());
+    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 /// A case and what became of it on each host.
 struct Row {
     case: &'static Case,
@@ -98,6 +120,8 @@ struct Request {
     options: Options,
     json: Option<PathBuf>,
     list: bool,
+    #[cfg(unix)]
+    self_check: bool,
 }
 
 impl Request {
@@ -105,6 +129,8 @@ impl Request {
     fn parse(mut arguments: Arguments) -> Result<Option<Self>, CommandError> {
         let (mut backend, mut filters, mut json, mut list) = ("all".to_owned(), Vec::new(), None, false);
         let mut options = Options::default();
+        #[cfg(unix)]
+        let mut self_check = false;
         while let Some(argument) = arguments.next() {
             let option = match argument {
                 Argument::Operand(operand) => return Err(CommandError::UnknownOperand(operand)),
@@ -117,11 +143,21 @@ impl Request {
                 "limit" => options.limit = Some(Duration::from_secs(arguments.value(&option)?)),
                 "json" => json = Some(arguments.value(&option)?),
                 "list" => list = true,
+                #[cfg(unix)]
+                "self-check" => self_check = true,
                 "help" => return Ok(None),
                 _ => return Err(CommandError::UnknownOption(option)),
             }
         }
-        Ok(Some(Self { hosts: super::hosts(&backend)?, filters, options, json, list }))
+        Ok(Some(Self {
+            hosts: super::hosts(&backend)?,
+            filters,
+            options,
+            json,
+            list,
+            #[cfg(unix)]
+            self_check,
+        }))
     }
 
     fn wants(&self, case: &Case) -> bool {
