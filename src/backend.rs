@@ -11,7 +11,11 @@ use trine_backend::Handle;
 
 /// The text for whatever cannot be driven where it is.
 pub(crate) const NOTHING_DRIVES: &str = "trine: nothing here can drive timers and i/o: run the program with \
-     `trine::run`, or choose a backend for a foreign executor with `Backend::host`";
+     `trine::run`, add the feature `async-io` of trine, which serves any executor, or `tokio`, which serves within \
+     a tokio runtime, or choose a backend with `Backend::host`";
+
+/// Every backend there is, in the order in which they are looked for. The feature has the name.
+const KNOWN: [&str; 3] = ["native", "tokio", "async-io"];
 
 /// Something that can drive a run: a value, made by name or from an implementation of the backend interface.
 ///
@@ -70,9 +74,14 @@ impl UnknownBackend {
 
 impl fmt::Display for UnknownBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known: Vec<_> = available().iter().map(Backend::name).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        write!(f, "unknown backend `{}`: this program has {known} (features of trine add others)", self.name)
+        let here: Vec<_> = available().iter().map(Backend::name).collect();
+        let here = if here.is_empty() { "none".to_owned() } else { here.join(", ") };
+        let name = &self.name;
+        if KNOWN.contains(&name.as_str()) {
+            write!(f, "backend `{name}` is not in this program, which has {here}: add the feature `{name}` of trine")
+        } else {
+            write!(f, "unknown backend `{name}`: this program has {here} (features of trine add others)")
+        }
     }
 }
 
@@ -92,23 +101,64 @@ pub fn native() -> Backend {
     Backend { inner: trine_native::native() }
 }
 
-/// Returns the backend that the environment variable `TRINE_BACKEND` names, or else the native one.
+/// Returns the tokio backend: a run gets a current-thread runtime of its own; a tree that is hosted on it by
+/// [`Backend::host`], the runtime around it.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// // Whatever belongs to tokio works inside, and is cancelled like everything else.
+/// let done = trine::Builder::new().backend(trine::backend::tokio()).run(trine::move_on_after(
+///     Duration::from_millis(1),
+///     async { Ok(std::future::pending::<()>().await) },
+/// ));
+/// assert!(done?.is_none());
+/// # Ok::<(), trine::Error>(())
+/// ```
+#[cfg(feature = "tokio")]
+pub fn tokio() -> Backend {
+    Backend { inner: trine_tokio::tokio() }
+}
+
+/// Returns the backend of one particular tokio runtime, for trees that another executor polls.
+///
+/// A run on it blocks this thread on the runtime: a current-thread runtime must be driven by another thread meanwhile.
+#[cfg(feature = "tokio")]
+pub fn tokio_handle(runtime: trine_tokio::RuntimeHandle) -> Backend {
+    Backend { inner: trine_tokio::tokio_handle(runtime) }
+}
+
+/// Returns the async-io backend, whose reactor has a thread of its own and serves trees on any executor.
+#[cfg(feature = "async-io")]
+pub fn async_io() -> Backend {
+    Backend { inner: trine_async_io::async_io() }
+}
+
+/// Returns the backend that the environment variable `TRINE_BACKEND` names, or else the native one (without that
+/// feature, the first of those that this program has).
 ///
 /// # Errors
 ///
-/// If the variable names a backend that this program does not have, or there is none at all.
+/// If the variable names a backend that this program does not have (the text says which feature adds it), or there is
+/// none at all.
 pub fn from_env() -> Result<Backend, UnknownBackend> {
     match std::env::var("TRINE_BACKEND") {
         Ok(name) if !name.is_empty() => name.parse(),
-        _ => "native".parse(),
+        _ => available().into_iter().next().ok_or_else(|| UnknownBackend { name: KNOWN[0].to_owned() }),
     }
 }
 
-/// Returns the backends that this program has.
+/// Returns the backends that this program has, the native one first.
 pub fn available() -> Vec<Backend> {
     vec![
         #[cfg(feature = "native")]
         native(),
+        #[cfg(feature = "tokio")]
+        tokio(),
+        #[cfg(feature = "async-io")]
+        async_io(),
     ]
 }
 
@@ -117,14 +167,43 @@ pub fn current() -> Option<Backend> {
     context::with_root(|root| root.with_settings(|s| s.backend.clone()))?
 }
 
+/// What serves a tree on a foreign executor, here and now: the runtime around it, or else what serves anywhere.
+pub(crate) fn detect() -> Option<(Backend, Arc<dyn Handle>)> {
+    let found = available().into_iter().find_map(|backend| {
+        let handle = backend.inner.ambient()?;
+        Some((backend, handle))
+    });
+    #[cfg(feature = "tokio")]
+    let found = found.or_else(|| trine_tokio::incomplete().map(|handle| (tokio(), handle)));
+    found
+}
+
 /// The services for i/o where the caller runs.
 pub(crate) fn current_handle() -> io::Result<Arc<dyn Handle>> {
     let handle = context::with_root(|root| root.with_settings(|s| s.handle()))
-        .unwrap_or_else(|| crate::run::Settings::hosted().handle());
+        .unwrap_or_else(|| detect().map(|(_, handle)| handle));
     handle.ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, NOTHING_DRIVES))
 }
 
-/// Whether [`current_handle`] would return this one. May be false where that is made anew each time.
+/// Whether [`current_handle`] would return this one.
 pub(crate) fn is_current_handle(handle: &Arc<dyn Handle>) -> bool {
-    context::with_root(|root| root.with_settings(|s| s.is_handle(handle))).unwrap_or(false)
+    context::with_root(|root| root.with_settings(|s| s.is_handle(handle)))
+        .unwrap_or_else(|| detect().is_some_and(|(_, found)| Arc::ptr_eq(&found, handle)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_known_backend_whose_feature_is_off_is_told_by_its_feature() {
+        for name in KNOWN {
+            match name.parse::<Backend>() {
+                Ok(backend) => assert_eq!(backend.name(), name),
+                Err(error) => assert!(error.to_string().ends_with(&format!("add the feature `{name}` of trine"))),
+            }
+        }
+        let error = "twisted".parse::<Backend>().unwrap_err().to_string();
+        assert!(error.starts_with("unknown backend `twisted`"), "{error}");
+    }
 }

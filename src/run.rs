@@ -24,8 +24,10 @@ pub(crate) struct Settings {
     pub(crate) instrument: Option<Arc<dyn Instrument>>,
     pub(crate) backend: Option<Backend>,
     handle: Option<Arc<dyn Handle>>,
+    /// Backend and handle were found, not chosen: they are looked for again when the tree moves.
+    detected: bool,
     /// Things outside that may yet wake the run: sources being waited for, jobs, tokens.
-    outside: AtomicUsize,
+    outside: Arc<AtomicUsize>,
 }
 
 impl Clock {
@@ -44,18 +46,30 @@ impl Clock {
 impl Settings {
     /// For a tree on a foreign executor: whatever serves it there.
     pub(crate) fn hosted() -> Arc<Self> {
-        let found = backend::available().into_iter().find_map(|b| {
-            let handle = b.inner().ambient()?;
-            Some((b, handle))
-        });
-        let (backend, handle) = found.unzip();
-        Arc::new(Self {
-            clock: Clock::Real,
-            order: Order::Fifo,
-            instrument: None,
-            backend,
-            handle,
-            outside: AtomicUsize::new(0),
+        Builder::new().hosted_settings()
+    }
+
+    /// After a move to another place: the same with what serves there, if that is something else.
+    pub(crate) fn moved(&self) -> Option<Arc<Self>> {
+        if !self.detected {
+            return None;
+        }
+        let (backend, handle) = backend::detect().unzip();
+        let same = match (&handle, &self.handle) {
+            (Some(new), Some(old)) => Arc::ptr_eq(new, old),
+            (None, None) => true,
+            _ => false,
+        };
+        (!same).then(|| {
+            Arc::new(Self {
+                clock: self.clock.clone(),
+                order: self.order,
+                instrument: self.instrument.clone(),
+                backend,
+                handle,
+                detected: true,
+                outside: Arc::clone(&self.outside),
+            })
         })
     }
 
@@ -76,14 +90,14 @@ impl Settings {
         self.outside.load(Ordering::Acquire)
     }
 
-    pub(crate) fn outside_counter(self: &Arc<Self>) -> Outside {
+    pub(crate) fn outside_counter(&self) -> Outside {
         self.outside.fetch_add(1, Ordering::AcqRel);
-        Outside(self.clone())
+        Outside(Arc::clone(&self.outside))
     }
 }
 
 /// Says, while it lives, that something outside may wake the run.
-pub(crate) struct Outside(Arc<Settings>);
+pub(crate) struct Outside(Arc<AtomicUsize>);
 
 impl fmt::Debug for Outside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -93,7 +107,7 @@ impl fmt::Debug for Outside {
 
 impl Drop for Outside {
     fn drop(&mut self) {
-        self.0.outside.fetch_sub(1, Ordering::AcqRel);
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -129,7 +143,7 @@ pub fn run<T>(fut: impl Future<Output = T>) -> T {
 pub enum RunError {
     /// Under a virtual clock, nothing can ever happen again. The tree shows who waits where.
     Deadlock(Tree),
-    /// There is a run on this thread already.
+    /// There is a run on this thread already, or it is inside the async context of the backend's own runtime.
     Nested,
     /// No backend has that name.
     UnknownBackend(UnknownBackend),
@@ -142,8 +156,8 @@ impl fmt::Display for RunError {
         match self {
             Self::Deadlock(tree) => write!(f, "deadlock, nothing can happen any more\n{tree}"),
             Self::Nested => f.write_str(
-                "there is a run on this thread already: await the future instead of running it, or run it on a \
-                 thread of its own",
+                "there is a run on this thread already, or the async context of the backend's runtime: await the \
+                 future instead of running it, or run it on a thread of its own",
             ),
             Self::UnknownBackend(e) => e.fmt(f),
             Self::Io(e) => write!(f, "the backend could not start: {e}"),
@@ -256,7 +270,7 @@ impl Builder {
             return Err(RunError::Nested);
         }
         let mut driver = backend.inner().driver().map_err(RunError::Io)?;
-        let settings = self.settings(Some(backend), Some(driver.handle()));
+        let settings = self.settings(Some(backend), Some(driver.handle()), false);
         let mut main = pin!(Main { root: Root::begin(settings), fut: Some(fut) });
         let mut result = None;
         let mut drive = pin!(poll_fn(|cx| {
@@ -272,15 +286,29 @@ impl Builder {
         result.unwrap_or_else(|| panic!("trine: the backend returned before the run had finished (law of `drive`)"))
     }
 
-    fn settings(self, backend: Option<Backend>, handle: Option<Arc<dyn Handle>>) -> Arc<Settings> {
+    fn settings(self, backend: Option<Backend>, handle: Option<Arc<dyn Handle>>, detected: bool) -> Arc<Settings> {
         Arc::new(Settings {
             clock: self.clock.map_or(Clock::Real, |c| Clock::Mock(c.into_clock())),
             order: self.order,
             instrument: self.instrument,
             backend,
             handle,
-            outside: AtomicUsize::new(0),
+            detected,
+            outside: Arc::default(),
         })
+    }
+
+    fn hosted_settings(mut self) -> Arc<Settings> {
+        match self.backend.take() {
+            Some(backend) => {
+                let handle = backend.inner().ambient();
+                self.settings(Some(backend), handle, false)
+            }
+            None => {
+                let (backend, handle) = backend::detect().unzip();
+                self.settings(backend, handle, true)
+            }
+        }
     }
 
     /// Gives these settings to a tree on a foreign executor.
@@ -357,17 +385,7 @@ impl<F: Future> Future for Hosted<F> {
         let mut this = self.project();
         if context::root().is_null() && this.own.is_none() {
             if let Some(builder) = this.builder.take() {
-                let (backend, handle) = match builder.backend.clone() {
-                    Some(b) => {
-                        let handle = b.inner().ambient();
-                        (Some(b), handle)
-                    }
-                    None => {
-                        let found = Settings::hosted();
-                        (found.backend.clone(), found.handle())
-                    }
-                };
-                *this.own = Some(Root::begin(builder.settings(backend, handle)));
+                *this.own = Some(Root::begin(builder.hosted_settings()));
             }
         }
         in_root(this.own, cx, |cx| match this.fut.as_mut().as_pin_mut() {

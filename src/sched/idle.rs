@@ -63,6 +63,13 @@ impl Idle {
         self.looked = false;
     }
 
+    /// Forgets the alarm, which is for the caller to drop; the look at the reactor begins anew.
+    pub(crate) fn forget_alarm(&mut self) -> Option<Box<dyn Alarm>> {
+        self.active();
+        self.armed = None;
+        self.alarm.take()
+    }
+
     pub(crate) fn add(&mut self, cushion: Duration, wake: WakeRef) -> u64 {
         // Unlike that of any other root, should the watcher move there.
         static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
@@ -193,6 +200,15 @@ fn arm(root: &Root, host: &mut Context<'_>, at: Option<StdInstant>) -> IdleOutco
     let mut idle = root.idle.borrow_mut();
     if at.is_none() && idle.armed.is_none() {
         return IdleOutcome::Pending;
+    }
+    if idle.alarm.as_ref().is_some_and(|alarm| alarm.is_dead()) {
+        let dead = idle.forget_alarm();
+        drop(idle);
+        drop(dead);
+        if root.rehost() {
+            return IdleOutcome::Again;
+        }
+        idle = root.idle.borrow_mut();
     }
     if idle.alarm.is_none() {
         let made = root.settings().handle().map(|h| h.alarm());

@@ -639,6 +639,23 @@ pub(crate) unsafe fn release(node: *const Node, units: u32) -> Wakes {
     wakes
 }
 
+/// Wakes every task inside, so that what it waits for registers anew.
+///
+/// # Safety
+/// This thread holds the owner.
+pub(crate) unsafe fn wake_inside(start: *const Node) -> Wakes {
+    let mut wakes = Wakes::none();
+    let mut stack = vec![start];
+    while let Some(node) = stack.pop() {
+        // SAFETY: linked nodes are alive.
+        unsafe {
+            collect(&*node, wakes.list());
+            stack.extend((*node).inner());
+        }
+    }
+    wakes
+}
+
 /// Hands a subtree from one root to another; the caller links `start` anew.
 ///
 /// Every task inside is woken, so that what it waits for registers with the new root; not in limbo, where none runs.

@@ -362,12 +362,27 @@ impl Root {
         ((u128::from(x.wrapping_mul(0x2545_f491_4f6c_dd1d)) * n as u128) >> 64) as usize
     }
 
-    fn set_host(&self, waker: &Waker) {
+    /// True: there was another one.
+    fn set_host(&self, waker: &Waker) -> bool {
         if self.bell.host().is_some_and(|c| c.will_wake(waker)) {
-            return;
+            return false;
         }
         let old = self.bell.set_host(Some(Arc::new(waker.clone())));
-        drop(old);
+        old.is_some()
+    }
+
+    /// Looks again for what serves a tree that was given to nobody in particular: its executor may be another one, or
+    /// what served it is gone. True: it is something else now. Everything that waits registers anew.
+    #[cold]
+    pub(super) fn rehost(&self) -> bool {
+        let Some(settings) = self.settings().moved() else { return false };
+        let old = self.settings.borrow_mut().replace(settings);
+        let alarm = self.idle.borrow_mut().forget_alarm();
+        // SAFETY: this thread holds the root; its main task is alive.
+        let wakes = unsafe { super::node::wake_inside(self.main.get().cast()) };
+        drop((old, alarm));
+        wakes.wake();
+        true
     }
 
     /// Cancels the scopes and wakes the sleepers whose time has come: all of them, before any task runs.
@@ -427,8 +442,8 @@ impl Root {
         host: &mut Context<'_>,
         poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Turn<T> {
-        self.set_host(host.waker());
-        let result = self.held_turn(host, poll);
+        let moved = self.set_host(host.waker());
+        let result = self.held_turn(host, moved, poll);
         // Its host may never poll it again: mail that came last is not left to that.
         remote::sweep(self);
         result
@@ -437,6 +452,7 @@ impl Root {
     fn held_turn<T>(
         &'static self,
         host: &mut Context<'_>,
+        moved: bool,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Turn<T> {
         let hold = self.hold();
@@ -453,6 +469,9 @@ impl Root {
         self.budget.set(BUDGET);
         let mut passes = 0;
         self.read_clock();
+        if moved {
+            self.rehost();
+        }
         let result = loop {
             self.take_in();
             self.expire();

@@ -25,11 +25,22 @@
 //! 1. clone, wake and drop wakers with no lock held (law [L31](laws::L31));
 //! 2. after storing a waker, look at the state again (laws [L2](laws::L2), [L14](laws::L14));
 //! 3. a clear must not erase an event that the caller has not seen (law [L18](laws::L18)).
+//!
+//! A backend that is an adapter to another event loop has these from here: [`Relay`] for the first two, [`Level`] for the
+//! third, and `Probe` (Unix) for [`Handle::poll_turn`].
 #![forbid(unsafe_code)]
 
 pub mod laws;
+mod level;
+#[cfg(unix)]
+mod probe;
+mod relay;
 mod tick;
 
+pub use level::Level;
+#[cfg(unix)]
+pub use probe::Probe;
+pub use relay::Relay;
 pub use tick::Tick;
 
 use std::fmt::Debug;
