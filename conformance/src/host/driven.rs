@@ -24,7 +24,13 @@ impl fmt::Debug for Driven {
 impl Driven {
     /// Takes a backend; the row has its name.
     pub fn new(backend: Arc<dyn Backend>) -> Self {
-        Self { name: backend.name().to_owned(), backend }
+        let name = backend.name();
+        Self::named(name, backend)
+    }
+
+    /// Takes a backend, with a name for the row.
+    pub fn named(name: &str, backend: Arc<dyn Backend>) -> Self {
+        Self { name: name.to_owned(), backend }
     }
 
     fn run(&self, builder: Builder, fut: Pin<Box<dyn Future<Output = ()> + '_>>) -> Result<(), HostError> {

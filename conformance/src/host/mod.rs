@@ -6,11 +6,19 @@
 mod ambient;
 mod driven;
 mod guarded;
+#[cfg(feature = "async-io")]
+mod smol;
 mod subject;
+#[cfg(feature = "tokio")]
+mod tokio;
 
 pub use ambient::Ambient;
 pub use driven::Driven;
+#[cfg(feature = "async-io")]
+pub use smol::Smol;
 pub use subject::{Executor, Parking, Subject, drive_on};
+#[cfg(feature = "tokio")]
+pub use tokio::{CurrentThread, MultiThread};
 
 use std::any::Any;
 use std::fmt;
@@ -152,9 +160,25 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns all hosts of this build, in the order of the rows.
+/// Returns all hosts of this build, in the order of the rows: `native`; with the feature `tokio`, `tokio-run` (on
+/// Trine's own driver), `tokio-current-thread` and `tokio-multi-thread` (hosted); with the feature `async-io`, `async-io`
+/// (on Trine's own driver), `smol` and `bare` (hosted).
 pub fn all() -> Vec<Arc<dyn Host>> {
-    vec![Arc::new(Driven::new(trine_native::native()))]
+    vec![
+        Arc::new(Driven::new(trine_native::native())),
+        #[cfg(feature = "tokio")]
+        Arc::new(Driven::named("tokio-run", trine_tokio::tokio())),
+        #[cfg(feature = "tokio")]
+        Arc::new(CurrentThread::new()),
+        #[cfg(feature = "tokio")]
+        Arc::new(MultiThread::new()),
+        #[cfg(feature = "async-io")]
+        Arc::new(Driven::new(trine_async_io::async_io())),
+        #[cfg(feature = "async-io")]
+        Arc::new(Smol::new()),
+        #[cfg(feature = "async-io")]
+        Arc::new(Ambient::found("bare", trine_async_io::async_io())),
+    ]
 }
 
 /// Returns the hosts of that name: a row's, a backend's with all its rows, or `all`.
