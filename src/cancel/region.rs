@@ -54,7 +54,7 @@ fn in_own_root<T>(
 ) -> Poll<T> {
     let root = own.get_or_insert_with(|| Root::begin(crate::run::Settings::hosted()));
     // The host may have any reason to poll: so does the main task.
-    root.main_woken.set(true);
+    root.host_asks.set(true);
     match root.turn(cx, f) {
         Turn::Ready(value) => Poll::Ready(value),
         Turn::Pending => Poll::Pending,

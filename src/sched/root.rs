@@ -59,6 +59,9 @@ pub(crate) struct Root {
     pub(crate) pool: Pool,
     pub(crate) main: Cell<*const Header>,
     pub(crate) main_woken: Cell<bool>,
+    /// The host polls for a reason of its own: the main task is polled, too, but that alone is no activity, or a look at
+    /// the reactor that takes several polls would begin anew at each.
+    pub(crate) host_asks: Cell<bool>,
     pub(crate) budget: Cell<u32>,
     /// `Cancelled` errors delivered so far.
     pub(crate) deliveries: Cell<u64>,
@@ -120,6 +123,7 @@ impl Root {
             pool: Pool::new(),
             main: Cell::new(ptr::null()),
             main_woken: Cell::new(true),
+            host_asks: Cell::new(false),
             budget: Cell::new(BUDGET),
             deliveries: Cell::new(0),
             timers: RefCell::new(Timers::new()),
@@ -152,6 +156,7 @@ impl Root {
         root.now.set(settings.clock.now());
         *root.settings.borrow_mut() = Some(settings);
         root.main_woken.set(true);
+        root.host_asks.set(false);
         root.gate.open();
         let frame = Frame::enter_root(root);
         // SAFETY: this thread holds the root.
@@ -475,9 +480,11 @@ impl Root {
         let result = loop {
             self.take_in();
             self.expire();
-            if self.main_woken.get() {
-                self.idle.borrow_mut().active();
-                self.main_woken.set(false);
+            let asked = self.host_asks.replace(false);
+            if asked || self.main_woken.get() {
+                if self.main_woken.replace(false) {
+                    self.idle.borrow_mut().active();
+                }
                 // SAFETY: alive, held.
                 unsafe { (*main).clear(crate::task::header::QUEUED) };
                 context::ambient(|a| {
