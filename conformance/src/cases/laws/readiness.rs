@@ -160,6 +160,7 @@ fn readiness_lasts_until_it_is_cleared(subject: &Subject<'_>) -> Result<()> {
         let readiness = handle.register(a.as_fd()).expect("registered");
         send(&b, b"x");
         let first = readable(&*readiness).await;
+        writable(&*readiness).await;
         for _ in 0..3 {
             yield_now().await;
             assert_eq!(is_readable(&*readiness), Some(first));
@@ -233,11 +234,16 @@ fn writer_waits_until_there_is_room_again(subject: &Subject<'_>) -> Result<()> {
         let (a, b) = pair();
         let readiness = handle.register(a.as_fd()).expect("registered");
         for _ in 0..3 {
-            let tick = writable(&*readiness).await;
+            writable(&*readiness).await;
             fill(&a);
-            readiness.clear_writable(tick);
-            turn(&*handle).await;
-            assert_eq!(is_writable(&*readiness), None);
+            // Each read of the peer is news, and a loop on another thread may tell of some of it late.
+            let mut clears = 0;
+            while let Some(tick) = is_writable(&*readiness) {
+                readiness.clear_writable(tick);
+                turn(&*handle).await;
+                clears += 1;
+                assert!(clears < 100, "still writable, though there is no room");
+            }
             drain(&b);
         }
     });
