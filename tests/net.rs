@@ -361,6 +361,7 @@ fn two_loops_share_a_stream() -> Result<()> {
     Ok(())
 }
 
+#[cfg(not(feature = "async-io"))]
 #[test]
 fn where_nothing_serves_a_wait_is_unsupported() {
     let cx = &mut Context::from_waker(Waker::noop());
