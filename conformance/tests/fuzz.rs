@@ -3,15 +3,16 @@
 use std::time::{Duration, Instant};
 use trine::testing::Order;
 use trine_conformance::fuzz::{Program, Setup, check, shrink};
+use trine_conformance::host;
 
 #[test]
 fn random_programs_find_nothing() {
     let (begin, mut failures) = (Instant::now(), String::new());
-    let mut seed = 0;
+    let (mut seed, host) = (0, host::named("native").remove(0));
     while begin.elapsed() < Duration::from_secs(5) && seed < 20_000 {
         let program = Program::generate(seed);
         for order in [Order::Fifo, Order::Lifo, Order::Shuffle(seed)] {
-            let setup = Setup { backend: trine::backend::native(), order };
+            let setup = Setup { host: host.clone(), order };
             let report = check(&program, &setup);
             if !report.passed() {
                 let small = shrink(&program, |smaller| !check(smaller, &setup).passed());

@@ -3,8 +3,9 @@
 //! The binary replays them all: `trine-conformance scenarios data/*.jsonl --children both --shuffle 1..20`.
 
 use std::path::Path;
-use trine::backend::Backend;
+use std::sync::Arc;
 use trine::testing::Order;
+use trine_conformance::host::{self, Host};
 use trine_conformance::scenario::model::{Kind, Line};
 use trine_conformance::scenario::{Children, Options, Verdict, judge};
 
@@ -16,18 +17,18 @@ fn load(file: &str) -> Vec<Line> {
     Line::parse_all(&text).expect("every line is a scenario")
 }
 
-fn configurations(backend: &Backend) -> impl Iterator<Item = Options> {
+fn configurations(host: &Arc<dyn Host>) -> impl Iterator<Item = Options> {
     ORDERS.into_iter().flat_map(move |order| {
-        [Children::Borrowed, Children::Static].map(|children| Options { backend: backend.clone(), order, children })
+        [Children::Borrowed, Children::Static].map(|children| Options { host: Arc::clone(host), order, children })
     })
 }
 
 /// What is wrong with these lines under every order and mode, as text.
 fn failures<'a>(lines: impl IntoIterator<Item = &'a Line>) -> String {
-    let backend = trine::backend::native();
+    let host = host::named("native").remove(0);
     let mut text = String::new();
     for line in lines {
-        for options in configurations(&backend) {
+        for options in configurations(&host) {
             match judge(line, &options) {
                 Verdict::Passed | Verdict::Skipped(..) => {}
                 Verdict::Failed(differences) => {

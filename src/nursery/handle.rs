@@ -301,7 +301,7 @@ impl<T> Handle<'_, T> {
         match &state.stage {
             Stage::Running if state.waiter.is_none() => {
                 // What was there has nothing to drop.
-                mem::forget(mem::replace(&mut state.waiter, Some(Parked::plain(cx, OP, at)?)));
+                mem::forget(state.waiter.replace(Parked::plain(cx, OP, at)?));
                 Some(Poll::Pending)
             }
             Stage::Done(_) => {

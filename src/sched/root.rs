@@ -484,11 +484,11 @@ impl Root {
     pub(crate) fn turn<T>(
         &'static self,
         host: &mut Context<'_>,
-        woken: bool,
+        asked: bool,
         poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Turn<T> {
         let moved = self.set_host(host.waker());
-        let result = self.held_turn(host, woken, moved, poll);
+        let result = self.held_turn(host, asked, moved, poll);
         // Its host may never poll it again: mail that came last is not left to that.
         remote::sweep(self);
         result
@@ -497,7 +497,7 @@ impl Root {
     fn held_turn<T>(
         &'static self,
         host: &mut Context<'_>,
-        woken: bool,
+        mut asked: bool,
         moved: bool,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Turn<T> {
@@ -513,10 +513,6 @@ impl Root {
         let waker = wake::lend(main);
         let mut cx = Context::from_waker(&waker);
         self.budget.set(BUDGET);
-        if woken {
-            // Not before the hold: whoever takes an idle root for a moment may wake its main task.
-            self.main_woken.set(true);
-        }
         let mut passes = 0;
         self.read_clock();
         if moved {
@@ -525,9 +521,12 @@ impl Root {
         let result = loop {
             self.take_in();
             self.expire();
-            if self.main_woken.get() {
-                self.idle.borrow_mut().active();
-                self.main_woken.set(false);
+            // Asked by the host alone is no activity, or a look at the reactor that takes several polls would begin anew
+            // at each.
+            if mem::take(&mut asked) || self.main_woken.get() {
+                if self.main_woken.replace(false) {
+                    self.idle.borrow_mut().active();
+                }
                 // SAFETY: alive, held.
                 unsafe { (*main).clear(crate::task::header::QUEUED) };
                 context::ambient(|a| {

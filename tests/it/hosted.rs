@@ -216,3 +216,62 @@ fn a_tree_that_has_been_polled_by_one_executor_is_finished_by_another() {
     fire.fire(8);
     assert_eq!(trine::run(tree).unwrap(), 8);
 }
+
+/// Serves anywhere, but for a look at what is ready it has to be asked several times.
+#[derive(Debug)]
+struct Slow;
+
+impl trine_backend::Backend for Slow {
+    fn name(&self) -> &'static str {
+        "slow"
+    }
+
+    fn driver(&self) -> std::io::Result<Box<dyn trine_backend::Driver>> {
+        Err(trine_backend::gone())
+    }
+
+    fn ambient(&self) -> Option<std::sync::Arc<dyn trine_backend::Handle>> {
+        Some(std::sync::Arc::new(Self))
+    }
+}
+
+impl trine_backend::Handle for Slow {
+    fn alarm(&self) -> std::io::Result<Box<dyn trine_backend::Alarm>> {
+        Err(trine_backend::gone())
+    }
+
+    fn register(&self, _: trine_backend::Source<'_>) -> std::io::Result<Box<dyn trine_backend::Readiness>> {
+        Err(trine_backend::gone())
+    }
+
+    fn spawn_blocking(&self, _: trine_backend::Job) -> std::io::Result<()> {
+        Err(trine_backend::gone())
+    }
+
+    fn poll_turn(&self, cx: &mut std::task::Context<'_>, round: u32) -> Poll<()> {
+        if round == 3 {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+#[test]
+fn a_look_at_the_reactor_that_takes_several_polls_comes_to_an_end() {
+    let hour = std::time::Duration::from_secs(3600);
+    let clock = trine::testing::MockClock::new().autojump();
+    let backend = trine::backend::Backend::new(Slow);
+    let mut tree = Box::pin(trine::Builder::new().backend(backend).clock(clock).host(async {
+        let start = trine::now();
+        trine::testing::wait_all_tasks_blocked().await?;
+        trine::sleep(hour).await?;
+        Ok::<_, Error>(trine::now() - start)
+    }));
+    let wakes = CountWakes::new();
+    let took = (0..50).find_map(|_| match poll_once(tree.as_mut(), &wakes) {
+        Poll::Ready(took) => Some(took.unwrap()),
+        Poll::Pending => None,
+    });
+    assert_eq!(took, Some(hour));
+}

@@ -1,17 +1,19 @@
 //! `fuzz`: random programs against the library's promises.
 
-use super::{Argument, Arguments, CommandError, backends};
+use super::{Argument, Arguments, CommandError, hosts};
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use trine::testing::Order;
 use trine_conformance::fuzz::{Program, Setup, check, shrink};
+use trine_conformance::host::Host;
 
 pub(super) const HELP: &str = "\
 fuzz                  run random programs and look whether the library keeps its promises
-    --backend NAME                default: native
+    --backend NAME|all            default: native
     --seed S                      the first program's seed; default: 0
     --steps N                     stop after so many statements
     --seconds T                   stop after so much time; default: 10, without --steps
@@ -40,10 +42,11 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
         if request.replay.is_some() {
             println!("{program}");
         }
-        for order in &request.orders {
+        for (host, order) in request.hosts.iter().flat_map(|host| request.orders.iter().map(move |order| (host, order)))
+        {
             CURRENT.store(seed, Ordering::Relaxed);
             COUNT.fetch_add(1, Ordering::Relaxed);
-            let setup = Setup { backend: request.backend.clone(), order: order.order(seed) };
+            let setup = Setup { host: Arc::clone(host), order: order.order(seed) };
             let report = check(&program, &setup);
             steps += report.steps;
             if report.passed() {
@@ -69,7 +72,13 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
 }
 
 fn print_failure(program: &Program, setup: &Setup, failures: &[String]) {
-    println!("FAILED seed {} ({:?}), {} statements", program.seed(), setup.order, program.size());
+    println!(
+        "FAILED seed {} ({}, {:?}), {} statements",
+        program.seed(),
+        setup.host.name(),
+        setup.order,
+        program.size()
+    );
     failures.iter().take(5).for_each(|failure| println!("  {failure}"));
     // What it fails with must stay of one kind, or it ends up as another failure.
     let kind = kind(&failures[0]);
@@ -105,7 +114,7 @@ fn watch() {
 
 /// What the command line asks for.
 struct Request {
-    backend: trine::backend::Backend,
+    hosts: Vec<Arc<dyn Host>>,
     seed: u64,
     steps: Option<u64>,
     time: Option<Duration>,
@@ -170,9 +179,7 @@ impl Request {
         if orders.is_empty() {
             orders.push(Kind::Shuffle);
         }
-        let Some(backend) = backends(&backend)?.into_iter().next() else {
-            return Err(CommandError::UnknownBackend { name: backend, available: Vec::new() });
-        };
-        Ok(Some(Self { backend, seed, steps, time, orders, replay, failures }))
+        let hosts = hosts(&backend)?;
+        Ok(Some(Self { hosts, seed, steps, time, orders, replay, failures }))
     }
 }

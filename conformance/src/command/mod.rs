@@ -3,6 +3,8 @@
 //! A subcommand is a module with a `HELP` text and a `run` function over its [`Arguments`], and a line in [`run`].
 
 mod fuzz;
+mod matrix;
+mod ported;
 mod scenarios;
 mod skipped;
 
@@ -11,19 +13,23 @@ use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
-use trine::backend::Backend;
+use std::sync::Arc;
+use trine_conformance::host::{self, Host};
 use trine_conformance::scenario::model::ModelError;
 
 /// Runs the command line without the program's name.
 pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Result<ExitCode, CommandError> {
     let mut arguments = Arguments(arguments.collect());
     match arguments.next() {
+        Some(Argument::Operand(name)) if name == "matrix" => matrix::run(arguments),
+        Some(Argument::Operand(name)) if name == "ported" => ported::run(arguments),
         Some(Argument::Operand(name)) if name == "scenarios" => scenarios::run(arguments),
         Some(Argument::Operand(name)) if name == "fuzz" => fuzz::run(arguments),
         Some(Argument::Operand(name)) => Err(CommandError::UnknownCommand(name)),
         Some(Argument::Option(option)) if option != "help" => Err(CommandError::UnknownOption(option)),
         Some(Argument::Option(_)) | None => {
-            println!("usage: trine-conformance COMMAND ...\n\n{}\n\n{}", scenarios::HELP, fuzz::HELP);
+            let commands = [matrix::HELP, scenarios::HELP, fuzz::HELP, ported::HELP];
+            println!("usage: trine-conformance COMMAND ...\n\n{}", commands.join("\n\n"));
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -64,15 +70,11 @@ impl Iterator for Arguments {
     }
 }
 
-/// The backends of that name; `all` are all that were compiled in.
-fn backends(name: &str) -> Result<Vec<Backend>, CommandError> {
-    let available = trine::backend::available();
-    if name == "all" {
-        return Ok(available);
-    }
-    let found: Vec<_> = available.iter().filter(|backend| backend.name() == name).cloned().collect();
+/// The hosts of that name: a row, a backend with all its rows, or all that were compiled in.
+fn hosts(name: &str) -> Result<Vec<Arc<dyn Host>>, CommandError> {
+    let found = host::named(name);
     if found.is_empty() {
-        let available = available.iter().map(|backend| backend.name().to_owned()).collect();
+        let available = host::all().iter().map(|host| host.name().to_owned()).collect();
         return Err(CommandError::UnknownBackend { name: name.to_owned(), available });
     }
     Ok(found)
@@ -83,20 +85,25 @@ fn backends(name: &str) -> Result<Vec<Backend>, CommandError> {
 pub(crate) enum CommandError {
     UnknownCommand(String),
     UnknownOption(String),
+    UnknownOperand(String),
     UnknownBackend { name: String, available: Vec<String> },
     MissingValue(String),
     BadValue { option: String, value: String },
     NoFile,
     NoSuchScenario(String),
     Read(PathBuf, std::io::Error),
+    Write(PathBuf, std::io::Error),
     Parse(PathBuf, ModelError),
 }
 
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownCommand(name) => write!(f, "unknown command `{name}`; there are `scenarios` and `fuzz`"),
+            Self::UnknownCommand(name) => {
+                write!(f, "unknown command `{name}`; there are matrix, scenarios, fuzz and ported")
+            }
             Self::UnknownOption(option) => write!(f, "unknown option `--{option}`; see `--help`"),
+            Self::UnknownOperand(text) => write!(f, "`{text}` means nothing here; see `--help`"),
             Self::UnknownBackend { name, available } => {
                 write!(f, "unknown backend `{name}`; this build has {}, all", available.join(", "))
             }
@@ -105,6 +112,7 @@ impl fmt::Display for CommandError {
             Self::NoFile => f.write_str("no scenario file given"),
             Self::NoSuchScenario(id) => write!(f, "no scenario `{id}` in these files"),
             Self::Read(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            Self::Write(path, error) => write!(f, "cannot write {}: {error}", path.display()),
             Self::Parse(path, error) => write!(f, "{}: {error}", path.display()),
         }
     }

@@ -1,7 +1,7 @@
 //! `scenarios`: replays scenario files and reports where Trine is not Trio.
 
 use super::skipped::reason;
-use super::{Argument, Arguments, CommandError, backends};
+use super::{Argument, Arguments, CommandError, hosts};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -9,12 +9,13 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 use trine::testing::Order;
 use trine_conformance::scenario::model::{Kind, Line};
-use trine_conformance::scenario::{Children, Difference, Options, ReplayError, Verdict, judge, replay, show};
+use trine_conformance::scenario::{Children, Difference, Options, Verdict, judge, replay, show};
+use trine_conformance::suite;
 
 pub(super) const HELP: &str = "\
 scenarios FILE...     replay scenarios and compare with the traces of real Trio
@@ -48,6 +49,8 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
         }
         request.configurations.iter().for_each(|options| lines.iter().for_each(|line| print_line(line, options)));
     }
+    // A hosted tree tells a deadlock by a panic.
+    suite::keep_panics();
     Ok(replay_all(&request, &lines))
 }
 
@@ -92,10 +95,10 @@ impl Request {
             orders.push(Order::Fifo);
         }
         let mut configurations = Vec::new();
-        for backend in backends(&backend)? {
+        for host in hosts(&backend)? {
             for &order in &orders {
                 configurations.extend(modes.iter().map(|&children| Options {
-                    backend: backend.clone(),
+                    host: Arc::clone(&host),
                     order,
                     children,
                 }));
@@ -151,7 +154,7 @@ fn print_line(line: &Line, options: &Options) {
     println!("== {} ({}), {options}\n\n{}", line.id, line.kind, show::program(&line.scenario));
     match replay(&line.scenario, options) {
         Ok(got) => println!("{}", show::side_by_side(&line.trace, &got)),
-        Err(error) => println!("{}\n", because(&error)),
+        Err(error) => println!("{error}\n"),
     }
 }
 
@@ -278,7 +281,7 @@ impl Report {
                 return;
             }
             Verdict::Failed(differences) => listed(differences),
-            Verdict::Broken(error) => format!("  {}\n", because(error)),
+            Verdict::Broken(error) => format!("  {error}\n"),
             other => format!("  {other:?}\n"),
         };
         self.counts.failed += 1;
@@ -300,9 +303,4 @@ impl Report {
 
 fn listed(differences: &[Difference]) -> String {
     differences.iter().map(|difference| format!("  {difference}\n")).collect()
-}
-
-fn because(error: &ReplayError) -> String {
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-    format!("{error}{}", cause.unwrap_or_default())
 }

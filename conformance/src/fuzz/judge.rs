@@ -2,19 +2,19 @@
 
 use super::foreign::user_drop;
 use super::interp::{self, Cx, RaisedPanic, caught};
-use super::program::Program;
+use super::program::{Block, Program};
 use super::world::{Tally, World, lock};
+use crate::host::{Host, HostError};
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Once};
 use std::task::Poll;
 use std::time::Duration;
-use trine::backend::Backend;
 use trine::inspect::{Instrument, TaskInfo};
 use trine::testing::{MockClock, Order};
 
@@ -30,8 +30,8 @@ const WARM: u32 = 100;
 /// How to run programs.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// What drives the run.
-    pub backend: Backend,
+    /// Where they run.
+    pub host: Arc<dyn Host>,
     /// In which order children run.
     pub order: Order,
 }
@@ -85,39 +85,15 @@ pub fn check(program: &Program, setup: &Setup) -> Report {
     let tally = Arc::new(Tally::default());
     let counter = Arc::new(Counter::default());
     let worlds = Arc::new(Mutex::new(Vec::new()));
-    let mut builder =
-        trine::Builder::new().backend(setup.backend.clone()).clock(MockClock::new().autojump()).order(setup.order);
+    let mut builder = trine::Builder::new().clock(MockClock::new().autojump()).order(setup.order);
     if program.seed % 4 == 0 {
         builder = builder.instrument(Told(counter.clone()));
     }
-    let run = catch_unwind(AssertUnwindSafe(|| {
-        builder.try_run(async {
-            let mut early = 0;
-            for repetition in 0..program.repetitions {
-                let world = Arc::new(World::new(program, tally.clone()));
-                lock(&worlds).push(world.clone());
-                one(program, &world).await;
-                let memory = trine::inspect::statistics().memory;
-                match repetition {
-                    0..WARM => early = memory,
-                    // The step budget goes on from one repetition to the next, so that the peak may come late.
-                    _ if memory > 4 * early + (16 << 10) => {
-                        world.fail(format!("task memory grew from {early} to {memory} in {repetition} repetitions"));
-                        break;
-                    }
-                    _ => {}
-                }
-                if program.repetitions > 1 {
-                    world.clear();
-                }
-            }
-        })
-    }));
+    let run = run(program, setup, builder, &tally, &worlds);
     let mut failures = Vec::new();
     match run {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => failures.push(format!("the run failed: {error}")),
-        Err(payload) => failures.push(format!("the run panicked: {}", text(&*payload))),
+        Ok(()) => {}
+        Err(error) => failures.push(format!("the run failed: {error}")),
     }
     let worlds = std::mem::take(&mut *lock(&worlds));
     let (mut dropped, mut panicked) = (false, false);
@@ -142,6 +118,57 @@ pub fn check(program: &Program, setup: &Setup) -> Report {
     Report { failures, steps: tally.steps.load(Ordering::Relaxed) }
 }
 
+/// Runs a program on the host. Where futures stay on one thread, the outer part is one that is not `Send`.
+fn run(
+    program: &Program,
+    setup: &Setup,
+    builder: trine::Builder,
+    tally: &Arc<Tally>,
+    worlds: &Worlds,
+) -> Result<(), HostError> {
+    let repeat = Repeat { program: program.clone(), tally: tally.clone(), worlds: worlds.clone() };
+    if setup.host.stays() {
+        let make = Box::new(move || Box::pin(repeat.run(interp::main)) as Pin<Box<dyn Future<Output = ()>>>);
+        setup.host.run_local(builder, make)
+    } else {
+        setup.host.run_sendable(builder, Box::pin(repeat.run(interp::sendable_main)))
+    }
+}
+
+type Worlds = Arc<Mutex<Vec<Arc<World>>>>;
+
+/// A program as often as it is to run.
+struct Repeat {
+    program: Program,
+    tally: Arc<Tally>,
+    worlds: Worlds,
+}
+
+impl Repeat {
+    async fn run<F: Future<Output = trine::Result<()>>>(self, main: fn(Cx, &Block) -> F) {
+        let mut early = 0;
+        for repetition in 0..self.program.repetitions {
+            let world = Arc::new(World::new(&self.program, self.tally.clone()));
+            lock(&self.worlds).push(world.clone());
+            let block = main(Cx::new(world.clone()), &self.program.main);
+            one(&self.program, &world, block).await;
+            let memory = trine::inspect::statistics().memory;
+            match repetition {
+                0..WARM => early = memory,
+                // The step budget goes on from one repetition to the next, so that the peak may come late.
+                _ if memory > 4 * early + (16 << 10) => {
+                    world.fail(format!("task memory grew from {early} to {memory} in {repetition} repetitions"));
+                    break;
+                }
+                _ => {}
+            }
+            if self.program.repetitions > 1 {
+                world.clear();
+            }
+        }
+    }
+}
+
 enum Outcome {
     Finished(trine::Result<Option<()>>),
     Panicked(Box<dyn Any + Send>),
@@ -150,8 +177,7 @@ enum Outcome {
 }
 
 /// Runs a program once, inside the run.
-async fn one(program: &Program, world: &Arc<World>) {
-    let main = interp::main(Cx::new(world.clone()), &program.main);
+async fn one(program: &Program, world: &Arc<World>, main: impl Future<Output = trine::Result<()>>) {
     let start = trine::now();
     let mut main: Option<Pin<Box<_>>> = Some(Box::pin(trine::move_on_after(END, main)));
     let mut polls = 0;

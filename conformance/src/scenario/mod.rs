@@ -17,5 +17,5 @@ mod trace;
 
 pub use form::Form;
 pub use interp::Children;
-pub use replay::{Options, ReplayError, Verdict, judge, replay};
+pub use replay::{Options, Verdict, judge, replay};
 pub use trace::{Difference, Event, Trace};

@@ -24,7 +24,7 @@ pub struct Line {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs: Option<String>,
     /// The program.
-    pub scenario: Scenario,
+    pub scenario: Arc<Scenario>,
     /// What Trio did.
     pub trace: Trace,
 }

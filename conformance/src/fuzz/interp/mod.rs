@@ -98,6 +98,11 @@ pub(super) fn caught(world: &World, error: &Error) {
     }
 }
 
+/// Runs a program's main block, as a future that may change threads: its local nurseries are plain ones.
+pub(super) fn sendable_main(cx: Cx, block: &Block) -> Run {
+    self::block(cx, block)
+}
+
 /// Runs a block; its first error ends it.
 fn block(cx: Cx, block: &Block) -> Run {
     let (alive, block) = (cx.world.alive(), block.clone());

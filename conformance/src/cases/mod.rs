@@ -1,0 +1,54 @@
+//! The cases, one file for each area.
+//!
+//! # Writing a case
+//!
+//! A case is a function in the file of its area, and a line in the table `CASES` at the head of that file:
+//!
+//! ```text
+//! //! Nurseries: what their exit does.
+//!
+//! use crate::case::{Case, portable};
+//!
+//! pub(super) const CASES: &[Case] =
+//!     &[portable!(first_error_cancels, "nursery.first-error-cancels", "trio test_run.py::test_crash, divergence 5")];
+//!
+//! /// A child's error cancels its siblings.
+//! async fn first_error_cancels() -> trine::Result<()> {
+//!     ...
+//! }
+//! ```
+//!
+//! 1. The macro says what the function is: [`portable!`] for an `async fn` under a virtual clock that jumps by itself,
+//!    `clocked!` for one that moves its clock, `real_time!` for the machine's clock, `on_host!` for a plain function that
+//!    runs futures itself, `backend!` for one over the backend's traits (see [`Body`](crate::case::Body)).
+//! 2. The second argument is the law (`L14`) or the key of the rule that is proved, `area.rule-in-words`; the third one
+//!    says where it comes from, several separated by commas: `trio FILE::TEST` (by the names in `data/trio-tests.txt`,
+//!    this is what `ported` counts), `divergence N`, `design N.N`.
+//! 3. It fails by a panic (`assert!`) or by returning an error, and passes with `Ok(())`. It must be right on every host
+//!    and under every order; `.fifo()` after the macro excuses it from the latter. If this machine lacks what it needs:
+//!    `return Err(skip("no IPv6"))`.
+//! 4. The future is `Send + 'static`, since a host may poll it on several threads. No sleeping to wait in real time, no
+//!    assertion on real durations; after 30 s of real time a case has failed.
+//! 5. A new file is registered by one `mod` and one line in `TABLES`, at the foot of this file.
+//!
+//! [`portable!`]: crate::case
+
+use crate::case::Case;
+
+mod hosting;
+#[cfg(unix)]
+mod laws;
+mod smoke;
+
+/// The tables, by area.
+const TABLES: &[&[&[Case]]] = &[
+    #[cfg(unix)]
+    laws::CASES,
+    &[hosting::CASES],
+    &[smoke::CASES],
+];
+
+/// Returns all cases, in order.
+pub fn all() -> impl Iterator<Item = &'static Case> {
+    TABLES.iter().copied().flatten().copied().flatten()
+}
