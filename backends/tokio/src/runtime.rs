@@ -34,8 +34,9 @@ pub(crate) struct TokioHandle {
     dead: RwLock<bool>,
     /// Found out at the first question.
     lacks: OnceLock<Lacks>,
+    /// Made at the first look, taken at the end: its registration counts this handle.
     #[cfg(unix)]
-    probe: OnceLock<Option<trine_backend::Probe>>,
+    probe: Mutex<Option<Arc<trine_backend::Probe>>>,
 }
 
 /// Which drivers the runtime was built without.
@@ -71,7 +72,7 @@ impl TokioHandle {
             dead: RwLock::new(false),
             lacks: OnceLock::new(),
             #[cfg(unix)]
-            probe: OnceLock::new(),
+            probe: Mutex::new(None),
         });
         let handle = Arc::clone(met().get_or_insert_default().entry(id).or_insert_with(|| Arc::clone(&new)));
         if Arc::ptr_eq(&handle, &new) {
@@ -94,6 +95,34 @@ impl TokioHandle {
         *self.dead.write().unwrap_or_else(PoisonError::into_inner) = true;
         let forgotten = met().as_mut().and_then(|all| all.remove(&self.runtime.id()));
         drop(forgotten);
+        #[cfg(unix)]
+        {
+            let probe = self.lock_probe().take();
+            drop(probe);
+        }
+    }
+
+    #[cfg(unix)]
+    fn lock_probe(&self) -> MutexGuard<'_, Option<Arc<trine_backend::Probe>>> {
+        self.probe.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The probe; `None` if none can be made.
+    #[cfg(unix)]
+    fn probe(&self) -> Option<Arc<trine_backend::Probe>> {
+        if let Some(probe) = &*self.lock_probe() {
+            return Some(Arc::clone(probe));
+        }
+        // Not under the lock: the registration is foreign code.
+        let new = Arc::new(trine_backend::Probe::new(self).ok()?);
+        // If the end comes between, the probe is not kept.
+        let alive = self.alive()?;
+        let probe = {
+            let mut probe = self.lock_probe();
+            Arc::clone(probe.get_or_insert_with(|| Arc::clone(&new)))
+        };
+        drop(alive);
+        Some(probe)
     }
 
     /// Keeps the runtime from shutting its drivers down; `None`: it is gone.
@@ -196,7 +225,7 @@ impl Handle for TokioHandle {
         }
         cfg_if::cfg_if! {
             if #[cfg(unix)] {
-                match self.probe.get_or_init(|| trine_backend::Probe::new(self).ok()) {
+                match self.probe() {
                     Some(probe) => probe.poll(cx, round),
                     None => yield_twice(cx, round),
                 }

@@ -57,6 +57,31 @@ fn a_handle_is_forgotten_with_its_runtime() {
 }
 
 #[test]
+fn a_handle_that_has_looked_for_events_is_forgotten_too() {
+    let look = async |handle: Arc<dyn Handle>| {
+        let mut round = 0;
+        poll_fn(|cx| {
+            round += 1;
+            handle.poll_turn(cx, round - 1)
+        })
+        .await;
+        Arc::downgrade(&handle)
+    };
+    for runtime in runtimes() {
+        let handle = runtime.block_on(look(runtime.block_on(async { ambient() })));
+        assert!(handle.upgrade().is_some());
+        drop(runtime);
+        assert!(handle.upgrade().is_none());
+    }
+    let mut driver = backend().driver().unwrap();
+    let mut found = None;
+    let handle = driver.handle();
+    driver.drive(pin!(async { found = Some(look(handle).await) })).unwrap();
+    drop(driver);
+    assert!(found.unwrap().upgrade().is_none());
+}
+
+#[test]
 fn l30_the_end_of_a_foreign_runtime_is_noticed() {
     for runtime in runtimes() {
         let handle = runtime.block_on(async { ambient() });
