@@ -49,7 +49,7 @@ fn finish(port: u16, tree: Tree, block_on: impl FnOnce(Tree) -> Result<&'static 
 fn from_a_runtime_that_stands_still_to_another_executor() {
     let runtime = current_thread();
     let (tree, port) = begin(|fut| runtime.block_on(fut));
-    finish(port, tree, |tree| futures::executor::block_on(tree), "async-io");
+    finish(port, tree, futures::executor::block_on, "async-io");
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn from_a_runtime_that_is_gone_to_another_executor() {
     let runtime = current_thread();
     let (tree, port) = begin(|fut| runtime.block_on(fut));
     drop(runtime);
-    finish(port, tree, |tree| futures::executor::block_on(tree), "async-io");
+    finish(port, tree, futures::executor::block_on, "async-io");
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub(crate) async fn tree() -> Result<String> {
     })
     .await?;
     assert_eq!(echoed, b"ping");
-    let late = trine::move_on_after(MS, async { Ok(std::future::pending::<()>().await) }).await?;
+    let late = trine::move_on_after(MS, std::future::pending::<Result<()>>()).await?;
     assert!(late.is_none());
     trine::nursery(async |_| Ok(backend::current().map_or_else(String::new, |b| b.name().to_owned()))).await
 }

@@ -1,4 +1,4 @@
-//! Runs trine on [async-io](async_io): one reactor for the whole process, with a thread of its own for when nobody else
+//! Runs trine on [async-io](mod@async_io): one reactor for the whole process, with a thread of its own for when nobody else
 //! drives it. So its services work under every executor.
 //!
 //! | file | what is in it |
