@@ -514,7 +514,10 @@ impl Root {
         let mut cx = Context::from_waker(&waker);
         self.budget.set(BUDGET);
         let mut passes = 0;
-        self.read_clock();
+        // Without a timer nobody asks. One that is made in this turn is resolved with a reading of its own, or has its alarm.
+        if self.is_virtual.get() || self.timers.borrow().next().is_some() {
+            self.read_clock();
+        }
         if moved {
             self.rehost();
         }
