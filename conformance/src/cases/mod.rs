@@ -35,15 +35,26 @@
 
 use crate::case::Case;
 
+mod channel;
+mod channel_close;
+mod channel_stream;
+mod grants;
 mod hosting;
 #[cfg(unix)]
 mod laws;
 mod smoke;
+mod sync_tools;
+mod unbounded;
 
 /// The tables, by area.
 const TABLES: &[&[&[Case]]] = &[
     #[cfg(unix)]
     laws::CASES,
+    &[channel::CASES],
+    &[channel_close::CASES],
+    &[channel_stream::CASES],
+    &[unbounded::CASES],
+    grants::CASES,
     &[hosting::CASES],
     &[smoke::CASES],
 ];
