@@ -42,8 +42,8 @@ pub(super) const CASES: &[Case] = &[
         "trio test_channel.py::test_close_multiple_receive_handles"
     ),
     portable!(is_idempotent, "close.idempotent", "divergence 11"),
-    portable!(of_a_clone_of_a_closed_handle_counts_nothing, "close.closed-clone", "design 7"),
-    portable!(by_drop_is_the_same, "close.drop", "design 7"),
+    portable!(of_a_clone_of_a_closed_handle_counts_nothing, "close.closed-clone", "design 10"),
+    portable!(by_drop_is_the_same, "close.drop", "design 10"),
     portable!(by_drop_after_close_counts_once, "close.drop", "divergence 11"),
     portable!(of_the_last_receiver_discards_the_buffer, "close.discards", "divergence 3"),
     portable!(of_the_last_sender_leaves_the_buffer, "close.drains", "divergence 11"),
@@ -52,7 +52,7 @@ pub(super) const CASES: &[Case] = &[
     portable!(then_cancel_reports_the_close, "close.completed-beats-cancelled", "divergence 3"),
     portable!(then_close_of_a_cancelled_wait_reports_the_cancel, "close.cancelled-first", "divergence 3"),
     portable!(after_the_hand_over_changes_nothing, "close.hand-over", "divergence 3"),
-    portable!(ends_try_next_without_an_error, "close.try-next", "design 7"),
+    portable!(ends_try_next_without_an_error, "close.try-next", "design 10"),
     portable!(of_both_sides_in_one_step, "close.both", "divergence 11"),
 ];
 

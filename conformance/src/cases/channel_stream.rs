@@ -7,17 +7,17 @@ use trine::channel::{TryRecvError, TrySendErrorKind};
 use trine::{CancelScope, Error, channel, nursery};
 
 pub(super) const CASES: &[Case] = &[
-    portable!(yields_all_and_ends, "stream.items", "design 7"),
+    portable!(yields_all_and_ends, "stream.items", "design 10"),
     portable!(waits_and_is_woken_for_each_item, "stream.woken", "divergence 3"),
     portable!(dropped_next_holds_nothing, "stream.dropped-next", "divergence 3"),
     portable!(cancelled_next_is_an_item_and_the_stream_goes_on, "stream.cancelled", "divergence 1"),
     portable!(ends_when_its_handle_is_closed, "stream.closed", "divergence 11"),
     portable!(ends_when_the_last_sender_goes_while_it_waits, "stream.end", "divergence 11"),
-    portable!(takes_from_a_blocked_send, "stream.rendezvous", "design 7"),
-    portable!(is_no_receive_for_try_send_without_a_buffer, "stream.rendezvous", "design 7"),
+    portable!(takes_from_a_blocked_send, "stream.rendezvous", "design 10"),
+    portable!(is_no_receive_for_try_send_without_a_buffer, "stream.rendezvous", "design 10"),
     portable!(receive_comes_before_it, "stream.fairness", "divergence 10"),
     portable!(two_share_each_item_once, "stream.work-sharing", "divergence 3"),
-    portable!(adapters_work_on_it, "stream.adapters", "design 7"),
+    portable!(adapters_work_on_it, "stream.adapters", "design 10"),
 ];
 
 /// All items in order, then `None`, again and again.

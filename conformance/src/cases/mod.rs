@@ -38,10 +38,18 @@ use crate::case::Case;
 mod channel;
 mod channel_close;
 mod channel_stream;
+mod condition;
+mod event;
 mod grants;
 mod hosting;
 #[cfg(unix)]
 mod laws;
+mod limiter;
+mod lock;
+mod locklike;
+mod mutex;
+mod parking_lot;
+mod semaphore;
 mod smoke;
 mod sync_tools;
 mod unbounded;
@@ -54,6 +62,14 @@ const TABLES: &[&[&[Case]]] = &[
     &[channel_close::CASES],
     &[channel_stream::CASES],
     &[unbounded::CASES],
+    &[condition::CASES],
+    &[event::CASES],
+    &[limiter::CASES],
+    &[lock::CASES],
+    &[mutex::CASES],
+    &[parking_lot::CASES],
+    &[semaphore::CASES],
+    locklike::CASES,
     grants::CASES,
     &[hosting::CASES],
     &[smoke::CASES],
