@@ -37,8 +37,10 @@ use crate::case::Case;
 
 mod channel;
 mod channel_close;
+mod channel_producer;
 mod channel_stream;
 mod condition;
+mod contention;
 mod event;
 mod grants;
 mod hosting;
@@ -48,8 +50,10 @@ mod limiter;
 mod lock;
 mod locklike;
 mod mutex;
+mod net;
 mod parking_lot;
 mod semaphore;
+mod serve;
 mod smoke;
 mod sync_tools;
 mod unbounded;
@@ -60,15 +64,19 @@ const TABLES: &[&[&[Case]]] = &[
     laws::CASES,
     &[channel::CASES],
     &[channel_close::CASES],
+    &[channel_producer::CASES],
     &[channel_stream::CASES],
     &[unbounded::CASES],
     &[condition::CASES],
+    &[contention::CASES],
     &[event::CASES],
     &[limiter::CASES],
     &[lock::CASES],
     &[mutex::CASES],
+    &[net::CASES],
     &[parking_lot::CASES],
     &[semaphore::CASES],
+    &[serve::CASES],
     locklike::CASES,
     grants::CASES,
     &[hosting::CASES],
