@@ -5,18 +5,20 @@ use super::sync_tools::settle;
 use crate::case::{Case, portable, real_time};
 use std::future::pending;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use trine::net::{self, Listener, TcpStream};
-use trine::{Error, move_on_after, nursery};
+use trine::{Error, TaskStatus, move_on_after, nursery};
 
 pub(super) const CASES: &[Case] = &[
     real_time!(many_are_served_at_once, "serve.concurrent", "divergence 10"),
     real_time!(
         listener_is_closed_when_it_ends,
         "serve.closes",
-        "trio test_highlevel_open_tcp_listeners.py::test_serve_tcp"
+        "trio test_highlevel_open_tcp_listeners.py::test_serve_tcp, \
+         trio test_highlevel_serve_listeners.py::test_serve_listeners_basic"
     ),
     portable!(
         streams_and_listener_are_dropped,
@@ -99,17 +101,22 @@ async fn many_are_served_at_once() -> trine::Result<()> {
     .await
 }
 
-/// Whoever starts it knows the address beforehand; after a cancel, nobody listens there and clients see the end.
+/// `start` hands out the address; after a cancel, nobody listens there and clients see the end.
 async fn listener_is_closed_when_it_ends() -> trine::Result<()> {
-    let (listener, address) = listener().await?;
-    let client = nursery(async |n| {
-        n.start_soon(net::serve(listener, shout));
+    let (client, address) = nursery(async |n| {
+        let address = n
+            .start(async |status: TaskStatus<SocketAddr>| {
+                let (listener, address) = listener().await?;
+                status.started(address);
+                net::serve(listener, shout).await
+            })
+            .await?;
         let client = TcpStream::connect(address).await?;
         client.write_all(b"a").await?;
         let mut buf = [0; 8];
         assert_eq!((client.read(&mut buf).await?, buf[0]), (1, b'A'));
         n.cancel_children();
-        Ok(client)
+        Ok((client, address))
     })
     .await?;
     assert_eq!(client.read(&mut [0; 8]).await?, 0);
