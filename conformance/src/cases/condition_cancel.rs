@@ -197,21 +197,21 @@ async fn dropped_after_notify_passes_it_on() -> trine::Result<()> {
 
 /// All who waited were notified, so one that is dropped has nothing to pass on: who comes later waits.
 async fn dropped_after_notify_all_passes_nothing_on() -> trine::Result<()> {
-    let (mutex, condition) = (Mutex::new(()), Condition::new());
+    let (mutex, other, condition) = (Mutex::new(()), Mutex::new(()), Condition::new());
     nursery(async |n| {
         let mut guard = mutex.lock().await?;
         let mut wait = Box::pin(condition.wait(&mut guard));
         assert!(poll_once(wait.as_mut()).await.is_pending());
-        let held = mutex.try_lock()?;
         condition.notify_all();
         let later = n.spawn(async {
-            let mut guard = mutex.lock().await?;
+            let mut guard = other.lock().await?;
             Ok(condition.wait(&mut guard).await?)
         });
-        drop(held);
-        drop(wait);
         settle().await?;
         assert_eq!(condition.statistics().waiting, 1);
+        drop(wait);
+        assert_eq!(condition.statistics().waiting, 1);
+        assert!(!mutex.is_locked());
         condition.notify(1);
         Ok(later.await?)
     })
