@@ -35,15 +35,60 @@
 
 use crate::case::Case;
 
+mod channel;
+mod channel_close;
+mod channel_close_turns;
+mod channel_producer;
+mod channel_stream;
+mod channel_values;
+mod condition;
+mod condition_cancel;
+mod contention;
+mod contention_locks;
+mod event;
+mod grants;
 mod hosting;
 #[cfg(unix)]
 mod laws;
+mod limiter;
+mod lock;
+mod locklike;
+mod mutex;
+mod net;
+mod net_cancel;
+mod parking_lot;
+mod semaphore;
+mod serve;
 mod smoke;
+mod sync_tools;
+mod unbounded;
 
 /// The tables, by area.
 const TABLES: &[&[&[Case]]] = &[
     #[cfg(unix)]
     laws::CASES,
+    &[channel::CASES],
+    &[channel_values::CASES],
+    &[channel_close::CASES],
+    &[channel_close_turns::CASES],
+    &[channel_producer::CASES],
+    &[channel_stream::CASES],
+    &[unbounded::CASES],
+    &[condition::CASES],
+    &[condition_cancel::CASES],
+    &[contention::CASES],
+    &[contention_locks::CASES],
+    &[event::CASES],
+    &[limiter::CASES],
+    &[lock::CASES],
+    &[mutex::CASES],
+    &[net::CASES],
+    &[net_cancel::CASES],
+    &[parking_lot::CASES],
+    &[semaphore::CASES],
+    &[serve::CASES],
+    locklike::CASES,
+    grants::CASES,
     &[hosting::CASES],
     &[smoke::CASES],
 ];
