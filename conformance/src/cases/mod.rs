@@ -35,10 +35,17 @@
 
 use crate::case::Case;
 
+mod cancel_tools;
+mod catching;
+mod deadline;
 mod hosting;
 #[cfg(unix)]
 mod laws;
+mod reason;
+mod scope;
+mod shield;
 mod smoke;
+mod timeout;
 
 /// The tables, by area.
 const TABLES: &[&[&[Case]]] = &[
@@ -46,6 +53,12 @@ const TABLES: &[&[&[Case]]] = &[
     laws::CASES,
     &[hosting::CASES],
     &[smoke::CASES],
+    &[scope::CASES],
+    &[catching::CASES],
+    &[deadline::CASES],
+    &[timeout::CASES],
+    &[shield::CASES],
+    &[reason::CASES],
 ];
 
 /// Returns all cases, in order.
