@@ -37,14 +37,21 @@ use crate::case::Case;
 
 mod cancel_tools;
 mod catching;
+mod checkpoint;
+mod clock;
 mod deadline;
+mod finally;
+mod foreign;
 mod hosting;
 #[cfg(unix)]
 mod laws;
+mod quiescence;
 mod reason;
 mod scope;
 mod shield;
+mod sleep;
 mod smoke;
+mod subexecutor;
 mod timeout;
 
 /// The tables, by area.
@@ -59,6 +66,13 @@ const TABLES: &[&[&[Case]]] = &[
     &[timeout::CASES],
     &[shield::CASES],
     &[reason::CASES],
+    &[checkpoint::CASES],
+    &[foreign::CASES],
+    &[subexecutor::CASES],
+    &[finally::CASES],
+    &[sleep::CASES],
+    &[clock::CASES],
+    &[quiescence::CASES],
 ];
 
 /// Returns all cases, in order.
