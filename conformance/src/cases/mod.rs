@@ -40,9 +40,11 @@ mod catching;
 mod checkpoint;
 mod clock;
 mod deadline;
+mod drop_everywhere;
 mod finally;
 mod foreign;
 mod hosting;
+mod instrument;
 #[cfg(unix)]
 mod laws;
 mod quiescence;
@@ -53,6 +55,7 @@ mod sleep;
 mod smoke;
 mod subexecutor;
 mod timeout;
+mod wakes;
 
 /// The tables, by area.
 const TABLES: &[&[&[Case]]] = &[
@@ -73,6 +76,9 @@ const TABLES: &[&[&[Case]]] = &[
     &[sleep::CASES],
     &[clock::CASES],
     &[quiescence::CASES],
+    &[wakes::CASES],
+    &[drop_everywhere::CASES],
+    &[instrument::CASES],
 ];
 
 /// Returns all cases, in order.
