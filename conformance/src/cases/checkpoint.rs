@@ -144,7 +144,8 @@ async fn ready_operations_let_others_run() -> Result<()> {
             while !ran.load(Ordering::Relaxed) {
                 op().await?;
                 count.fetch_add(1, Ordering::Relaxed);
-                assert!(count.load(Ordering::Relaxed) <= 65, "{name} starves its siblings");
+                // One budget, and a second one where the order lets the body go first again.
+                assert!(count.load(Ordering::Relaxed) <= 129, "{name} starves its siblings");
             }
             Ok(())
         })

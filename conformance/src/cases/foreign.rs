@@ -56,7 +56,7 @@ async fn ready_future_keeps_its_value() -> Result<()> {
 async fn future_that_becomes_ready_with_the_cancel_gives_its_value() -> Result<()> {
     let (flag, scope) = (Flag::default(), CancelScope::new());
     nursery(async |n| {
-        let waiting = n.spawn(scope.run(async { Ok(flag.wait().await) }));
+        let waiting = n.spawn(scope.run(flag.wait().map(Ok)));
         wait_all_tasks_blocked().await?;
         scope.cancel();
         flag.set();

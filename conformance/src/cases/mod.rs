@@ -41,8 +41,11 @@ mod checkpoint;
 mod clock;
 mod deadline;
 mod drop_everywhere;
+mod effective;
+mod entry;
 mod finally;
 mod foreign;
+mod hand_over;
 mod hosting;
 mod instrument;
 #[cfg(unix)]
@@ -64,8 +67,10 @@ const TABLES: &[&[&[Case]]] = &[
     &[hosting::CASES],
     &[smoke::CASES],
     &[scope::CASES],
+    &[entry::CASES],
     &[catching::CASES],
     &[deadline::CASES],
+    &[effective::CASES],
     &[timeout::CASES],
     &[shield::CASES],
     &[reason::CASES],
@@ -78,6 +83,7 @@ const TABLES: &[&[&[Case]]] = &[
     &[quiescence::CASES],
     &[wakes::CASES],
     &[drop_everywhere::CASES],
+    &[hand_over::CASES],
     &[instrument::CASES],
 ];
 

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use trine::{CancelScope, Error, Result, move_on_after, nursery, shielded};
+use trine::{CancelScope, Result, move_on_after, nursery, shielded};
 
 pub(super) const CASES: &[Case] = &[
     portable!(all_in_futures_unordered_are_told, "subexecutor.told", "design 3"),
@@ -214,7 +214,7 @@ async fn races_of_others_end_with_the_first() -> Result<()> {
 async fn joins_of_others_end_with_the_last() -> Result<()> {
     let start = trine::now();
     let both = move_on_after(SECOND * 9, async {
-        let a = async { Ok::<_, Error>(after(1).await.map(|()| 1)?) };
+        let a = async { after(1).await.map(|()| 1) };
         let b = nursery(async |n| Ok(n.spawn(async { after(2).await.map(|()| 2) }).await?));
         (a, b).try_join().await
     })
