@@ -34,9 +34,9 @@ pub(super) const CASES: &[Case] = &[
     backend!(busy_future_gets_its_alarm, "L5", "divergence 10"),
     backend!(busy_future_gets_readiness, "L5", "divergence 10"),
     backend!(busy_future_does_not_hide_a_foreign_wake, "L5", "divergence 10"),
-    backend!(drive_inside_a_drive_is_refused, "L6", "trio test_run.py::test_run_nesting").needs_driver(),
+    backend!(drive_inside_a_drive_is_refused, "L6", "design 2").needs_driver(),
     backend!(hint_says_why_a_drive_is_wrong_here, "L6", "design 2").needs_driver(),
-    backend!(panic_leaves_driver_and_thread_in_order, "L7", "trio test_run.py::test_initial_task_error").needs_driver(),
+    backend!(panic_leaves_driver_and_thread_in_order, "L7", "design 2").needs_driver(),
     backend!(panic_while_others_wait_leaves_the_loop_in_order, "L7", "design 2").needs_driver(),
 ];
 

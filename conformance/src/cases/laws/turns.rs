@@ -14,7 +14,7 @@ use trine::Result;
 use trine_backend::laws::SLACK;
 
 pub(super) const CASES: &[Case] = &[
-    backend!(turn_reports_what_is_ready, "L27", "trio test_mock_clock.py::test_mock_clock_autojump_interference"),
+    backend!(turn_reports_what_is_ready, "L27", "design 2"),
     backend!(turn_reports_all_that_is_ready, "L27", "design 2"),
     backend!(turn_reports_what_comes_again, "L27", "design 2"),
     backend!(turn_ends_though_nothing_happens, "L28", "design 2"),
