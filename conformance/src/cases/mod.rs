@@ -35,19 +35,31 @@
 
 use crate::case::Case;
 
+mod cancel_tools;
+mod catching;
 mod channel;
 mod channel_close;
 mod channel_close_turns;
 mod channel_producer;
 mod channel_stream;
 mod channel_values;
+mod checkpoint;
+mod clock;
 mod condition;
 mod condition_cancel;
 mod contention;
 mod contention_locks;
+mod deadline;
+mod drop_everywhere;
+mod effective;
+mod entry;
 mod event;
+mod finally;
+mod foreign;
 mod grants;
+mod hand_over;
 mod hosting;
+mod instrument;
 #[cfg(unix)]
 mod laws;
 mod limiter;
@@ -57,11 +69,19 @@ mod mutex;
 mod net;
 mod net_cancel;
 mod parking_lot;
+mod quiescence;
+mod reason;
+mod scope;
 mod semaphore;
 mod serve;
+mod shield;
+mod sleep;
 mod smoke;
+mod subexecutor;
 mod sync_tools;
+mod timeout;
 mod unbounded;
+mod wakes;
 
 /// The tables, by area.
 const TABLES: &[&[&[Case]]] = &[
@@ -91,6 +111,25 @@ const TABLES: &[&[&[Case]]] = &[
     grants::CASES,
     &[hosting::CASES],
     &[smoke::CASES],
+    &[scope::CASES],
+    &[entry::CASES],
+    &[catching::CASES],
+    &[deadline::CASES],
+    &[effective::CASES],
+    &[timeout::CASES],
+    &[shield::CASES],
+    &[reason::CASES],
+    &[checkpoint::CASES],
+    &[foreign::CASES],
+    &[subexecutor::CASES],
+    &[finally::CASES],
+    &[sleep::CASES],
+    &[clock::CASES],
+    &[quiescence::CASES],
+    &[wakes::CASES],
+    &[drop_everywhere::CASES],
+    &[hand_over::CASES],
+    &[instrument::CASES],
 ];
 
 /// Returns all cases, in order.
