@@ -455,12 +455,15 @@ impl Root {
 
     fn take_in(&self) {
         if self.bell.silence() {
-            let mut after = After::new();
-            // SAFETY: this thread holds the root, which is the context's.
-            unsafe { remote::read_mail(self, &mut after) };
-            after.finish();
+            let read = || {
+                let mut after = After::new();
+                // SAFETY: this thread holds the root, which is the context's.
+                unsafe { remote::read_mail(self, &mut after) };
+                after.finish();
+            };
+            // A cancel that a thread left before it woke a task comes first.
             // SAFETY: as above.
-            unsafe { remote::drain(self) };
+            unsafe { remote::drain_after(self, read) };
         }
     }
 

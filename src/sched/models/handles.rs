@@ -63,7 +63,7 @@ fn await_here(mut handle: Handle<'static, Value>) -> Result<Value, JoinError> {
 
 /// The child ends while another thread drops its handle: the value is dropped once, and the slot goes back once.
 ///
-/// Fails with: a handle that gives the slot back though its child has not left; a child that does so though its handle
+/// All three fail with: a handle that gives the slot back though its child has not left; a child that does so though its handle
 /// has not.
 #[test]
 fn a_handle_is_dropped_while_its_child_ends() {
@@ -85,8 +85,6 @@ fn a_handle_is_dropped_while_its_child_ends() {
 }
 
 /// The child ends while another thread awaits its handle, without a root: it gets the value.
-///
-/// Fails with: a waiter that is stored without a look at the value under the same lock.
 #[test]
 fn a_handle_is_awaited_elsewhere_while_its_child_ends() {
     check("handle awaited", Some(3), || {
