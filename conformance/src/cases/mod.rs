@@ -35,16 +35,31 @@
 
 use crate::case::Case;
 
+mod cancelled_rule;
+mod errors;
+mod failing;
 mod hosting;
 #[cfg(unix)]
 mod laws;
+mod nursery;
+mod nursery_exit;
+mod nursery_local;
+mod nursery_tools;
 mod smoke;
+mod stripping;
 
 /// The tables, by area.
 const TABLES: &[&[&[Case]]] = &[
     #[cfg(unix)]
     laws::CASES,
     &[hosting::CASES],
+    &[nursery::CASES],
+    &[nursery_exit::CASES],
+    &[nursery_local::CASES],
+    &[failing::CASES],
+    &[stripping::CASES],
+    &[errors::CASES],
+    &[cancelled_rule::CASES],
     &[smoke::CASES],
 ];
 
