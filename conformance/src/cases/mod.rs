@@ -46,6 +46,8 @@ mod nursery_exit;
 mod nursery_local;
 mod nursery_tools;
 mod smoke;
+mod start;
+mod start_scopes;
 mod stripping;
 
 /// The tables, by area.
@@ -60,6 +62,8 @@ const TABLES: &[&[&[Case]]] = &[
     &[stripping::CASES],
     &[errors::CASES],
     &[cancelled_rule::CASES],
+    &[start::CASES],
+    &[start_scopes::CASES],
     &[smoke::CASES],
 ];
 
