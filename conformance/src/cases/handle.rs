@@ -3,6 +3,7 @@
 use super::nursery_tools::{Gate, Live, Log, Oops, SECOND, after, error_of, forever, oopses, poll_here};
 use crate::case::{Case, portable};
 use std::future::Future;
+use std::sync::Arc;
 use std::task::Poll;
 use trine::testing::wait_all_tasks_blocked;
 use trine::{
@@ -229,20 +230,18 @@ async fn cancel_respects_the_child_s_shield() -> Result<()> {
 
 /// A handle that was given to its own child.
 async fn child_may_cancel_itself() -> Result<()> {
-    let log = Log::new();
-    let (tx, rx) = trine::channel::<Handle<'_, ()>>(1);
+    let log = Arc::new(Log::new());
+    let (tx, rx) = trine::channel::<Handle<'static, ()>>(1);
     nursery(async |n| {
-        let child = n.spawner().spawn(async { Ok(()) })?;
-        child.await?;
-        let child = n.spawn(async {
+        let its_log = Arc::clone(&log);
+        let child = n.spawner().spawn(async move {
             let own = rx.recv().await?;
             own.cancel();
             assert!(checkpoint().await.is_err());
-            log.add("cancelled by itself");
+            its_log.add("cancelled by itself");
             Ok(())
-        });
-        tx.send(child).await?;
-        Ok(())
+        })?;
+        Ok(tx.send(child).await?)
     })
     .await?;
     assert_eq!(log.take(), ["cancelled by itself"]);

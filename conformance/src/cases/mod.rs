@@ -38,6 +38,7 @@ use crate::case::Case;
 mod cancelled_rule;
 mod errors;
 mod failing;
+mod handle;
 mod hosting;
 #[cfg(unix)]
 mod laws;
@@ -45,7 +46,9 @@ mod nursery;
 mod nursery_exit;
 mod nursery_local;
 mod nursery_tools;
+mod race;
 mod smoke;
+mod spawner;
 mod start;
 mod start_scopes;
 mod stripping;
@@ -64,6 +67,9 @@ const TABLES: &[&[&[Case]]] = &[
     &[cancelled_rule::CASES],
     &[start::CASES],
     &[start_scopes::CASES],
+    &[handle::CASES],
+    &[spawner::CASES],
+    &[race::CASES],
     &[smoke::CASES],
 ];
 
