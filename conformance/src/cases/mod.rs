@@ -42,10 +42,12 @@ mod handle;
 mod hosting;
 #[cfg(unix)]
 mod laws;
+mod locals;
 mod nursery;
 mod nursery_exit;
 mod nursery_local;
 mod nursery_tools;
+mod panics;
 mod race;
 mod smoke;
 mod spawner;
@@ -70,6 +72,8 @@ const TABLES: &[&[&[Case]]] = &[
     &[handle::CASES],
     &[spawner::CASES],
     &[race::CASES],
+    &[locals::CASES],
+    &[panics::CASES],
     &[smoke::CASES],
 ];
 
