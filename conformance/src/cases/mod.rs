@@ -36,6 +36,7 @@
 use crate::case::Case;
 
 mod cancelled_rule;
+mod drops;
 mod errors;
 mod failing;
 mod handle;
@@ -49,11 +50,14 @@ mod nursery_local;
 mod nursery_tools;
 mod panics;
 mod race;
+mod run;
 mod smoke;
 mod spawner;
 mod start;
 mod start_scopes;
 mod stripping;
+mod tasks;
+mod typed;
 
 /// The tables, by area.
 const TABLES: &[&[&[Case]]] = &[
@@ -74,6 +78,10 @@ const TABLES: &[&[&[Case]]] = &[
     &[race::CASES],
     &[locals::CASES],
     &[panics::CASES],
+    &[drops::CASES],
+    &[typed::CASES],
+    &[run::CASES],
+    &[tasks::CASES],
     &[smoke::CASES],
 ];
 
