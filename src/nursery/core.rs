@@ -497,7 +497,8 @@ impl CoreSlot {
                 let locals = std::sync::Arc::from_raw(locals);
                 h.with_extras(|e| e.locals = Some(locals));
             }
-            if root.instrumented.get() {
+            // A child is still to be named.
+            if root.instrumented.get() && !h.vtable.get().is_child {
                 crate::inspect::task_spawned(root, h);
             }
             header::wake_local(h);

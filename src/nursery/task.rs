@@ -82,10 +82,14 @@ pub(crate) fn current_locals() -> Option<Arc<Locals>> {
     }
 }
 
+/// Names a new child, and tells of it.
 #[inline(always)]
-pub(crate) fn name_task(h: &Header, name: Name) {
+pub(crate) fn introduce(root: &Root, h: &Header, name: Name) {
     if name.is_some() {
         h.with_extras(|e| e.name = name);
+    }
+    if root.instrumented.get() {
+        crate::inspect::task_spawned(root, h);
     }
 }
 
@@ -99,7 +103,7 @@ where
     Box::new(move |core, root| {
         // SAFETY: run by the nursery that the job was left for, in its poll.
         let h = unsafe { &*spawn_task::<F, E>(core, root, fut) };
-        name_task(h, name);
+        introduce(root, h, name);
         if locals.is_some() {
             h.with_extras(|e| e.locals = locals);
         }
@@ -126,7 +130,7 @@ where
         Some((core, root)) => {
             // SAFETY: held; the future lives as long as the nursery by the caller's bounds.
             let h = unsafe { &*spawn_task::<F, E>(core, root, fut) };
-            name_task(h, name);
+            introduce(root, h, name);
         }
         None => remotely(shared, fut, name, |_| ()),
     }
@@ -152,7 +156,7 @@ where
         let (fut, then, locals) = parts.get();
         // SAFETY: run by the nursery that the job was left for, in its poll.
         let h = unsafe { &*spawn_task::<F, E>(core, root, fut) };
-        name_task(h, name);
+        introduce(root, h, name);
         if locals.is_some() {
             h.with_extras(|e| e.locals = locals);
         }
@@ -175,7 +179,7 @@ where
         Some((core, root)) => {
             // SAFETY: as `start_soon`.
             let h = unsafe { &*spawn_task::<_, E>(core, root, joined) };
-            name_task(h, name);
+            introduce(root, h, name);
             // SAFETY: a task's header heads its slot.
             Handle::new(cell, Some(unsafe { SlotRef::new(&h.node) }))
         }
