@@ -112,7 +112,7 @@ pub fn native() -> Backend {
 /// // Whatever belongs to tokio works inside, and is cancelled like everything else.
 /// let done = trine::Builder::new().backend(trine::backend::tokio()).run(trine::move_on_after(
 ///     Duration::from_millis(1),
-///     async { Ok(std::future::pending::<()>().await) },
+///     std::future::pending::<trine::Result<()>>(),
 /// ));
 /// assert!(done?.is_none());
 /// # Ok::<(), trine::Error>(())

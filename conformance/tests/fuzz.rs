@@ -8,15 +8,16 @@ use trine_conformance::host;
 #[test]
 fn random_programs_find_nothing() {
     let (begin, mut failures) = (Instant::now(), String::new());
-    let (mut seed, host) = (0, host::named("native").remove(0));
+    let (mut seed, hosts) = (0, host::all());
     while begin.elapsed() < Duration::from_secs(5) && seed < 20_000 {
         let program = Program::generate(seed);
-        for order in [Order::Fifo, Order::Lifo, Order::Shuffle(seed)] {
+        let orders = [Order::Fifo, Order::Lifo, Order::Shuffle(seed)];
+        for (host, order) in hosts.iter().flat_map(|host| orders.map(|order| (host, order))) {
             let setup = Setup { host: host.clone(), order };
             let report = check(&program, &setup);
             if !report.passed() {
                 let small = shrink(&program, |smaller| !check(smaller, &setup).passed());
-                failures += &format!("seed {seed}, {order:?}: {:#?}\n{small}\n", report.failures);
+                failures += &format!("seed {seed}, {host:?}, {order:?}: {:#?}\n{small}\n", report.failures);
             }
         }
         seed += 1;

@@ -293,7 +293,7 @@ impl CoreSlot {
             // SAFETY: queued tasks are alive.
             let h = unsafe { &*batch.at };
             let budget = root.budget.get();
-            if budget == 0 {
+            if budget == 0 || !root.host_has_budget() {
                 return true;
             }
             root.budget.set(budget - 1);

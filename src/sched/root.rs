@@ -78,6 +78,8 @@ pub(crate) struct Root {
     paused: RefCell<Vec<park::Hold>>,
     /// The clock is virtual.
     is_virtual: Cell<bool>,
+    /// The host has said before that its budget is spent, so it is asked before each task.
+    host_limits: Cell<bool>,
 }
 
 // SAFETY: the holder's half is touched only by the thread that holds the root; the hold is handed over with
@@ -136,6 +138,7 @@ impl Root {
             idle: RefCell::new(Idle::new()),
             paused: RefCell::new(Vec::new()),
             is_virtual: Cell::new(false),
+            host_limits: Cell::new(false),
         }
     }
 
@@ -152,6 +155,7 @@ impl Root {
         });
         root.instrumented.set(settings.instrument.is_some());
         root.is_virtual.set(settings.clock.is_virtual());
+        root.host_limits.set(false);
         root.next_id.set(next_task_ids());
         root.now.set(settings.clock.now());
         *root.settings.borrow_mut() = Some(settings);
@@ -376,6 +380,23 @@ impl Root {
         old.is_some()
     }
 
+    /// Whether the host lets another task be polled: the first one of a turn always, so that a neighbour who spends the
+    /// budget first cannot starve the tree. A host that never said no is not asked: it costs one pass in vain to learn
+    /// that it does, and most hosts have no say.
+    #[inline(always)]
+    pub(crate) fn host_has_budget(&self) -> bool {
+        !self.host_limits.get() || self.budget.get() == BUDGET || self.ask_host()
+    }
+
+    #[inline(never)]
+    fn ask_host(&self) -> bool {
+        let has_budget = self.with_settings(|s| s.has_budget());
+        if !has_budget {
+            self.host_limits.set(true);
+        }
+        has_budget
+    }
+
     /// Looks again for what serves a tree that was given to nobody in particular: its executor may be another one, or
     /// what served it is gone. True: it is something else now. Everything that waits registers anew.
     #[cold]
@@ -507,7 +528,7 @@ impl Root {
                 }
                 if self.main_woken.get() {
                     let spent = self.budget.get() == 0 || passes >= BUDGET;
-                    if spent || !self.with_settings(|s| s.has_budget()) {
+                    if spent || !self.ask_host() {
                         host.waker().wake_by_ref();
                         break Turn::Pending;
                     }
@@ -524,6 +545,8 @@ impl Root {
                         // The backend's services wake while they are asked.
                         host.waker().wake_by_ref();
                     }
+                    // Tasks that found the budget spent are woken after the turn: learn of it for the next one.
+                    self.ask_host();
                     break Turn::Pending;
                 }
                 IdleOutcome::Deadlock => break Turn::Deadlock(crate::inspect::tree()),

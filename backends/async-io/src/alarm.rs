@@ -1,12 +1,16 @@
 //! One timer of the reactor, lasting once it has fired.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use async_io::Timer;
 use trine_backend::{Alarm, Relay};
+
+use crate::life::{Life, Member};
 
 /// See the module. The reactor compares with the clock before it says that a timer is due, so none is early.
 #[derive(Debug)]
@@ -15,6 +19,7 @@ pub(crate) struct ReactorAlarm {
     relay: Relay,
     timer: Timer,
     state: State,
+    member: Member,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +30,10 @@ enum State {
 }
 
 impl ReactorAlarm {
-    pub(crate) fn new() -> Self {
-        Self { relay: Relay::new(), timer: Timer::never(), state: State::Unset }
+    pub(crate) fn new(life: Option<&Arc<Life>>) -> io::Result<Self> {
+        let relay = Relay::new();
+        let member = Member::join(life, &relay)?;
+        Ok(Self { relay, timer: Timer::never(), state: State::Unset, member })
     }
 }
 
@@ -50,11 +57,16 @@ impl Alarm for ReactorAlarm {
         match self.state {
             State::Unset => Poll::Pending,
             State::Fired(_) => Poll::Ready(()),
+            State::Set(_) if self.member.has_ended() => Poll::Pending,
             State::Set(at) => {
                 let timer = &mut self.timer;
                 let polled = self.relay.poll(cx, |cx| Pin::new(&mut *timer).poll(cx));
                 polled.map(|_| self.state = State::Fired(at))
             }
         }
+    }
+
+    fn is_dead(&self) -> bool {
+        self.member.has_ended()
     }
 }

@@ -1,29 +1,28 @@
-//! Runs trine on [async-io](async_io): one reactor for the whole process, with a thread of its own for when nobody else
+//! Runs trine on [async-io](mod@async_io): one reactor for the whole process, with a thread of its own for when nobody else
 //! drives it. So its services work under every executor.
 //!
 //! | file | what is in it |
 //! |---|---|
 //! | `alarm` | one [`async_io::Timer`], lasting once it has fired |
-//! | `source` | one [`async_io::Async`], its events made into lasting readiness |
+//! | `life` | the end of a driver, though the reactor goes on |
+//! | `source` | one [`async_io::Async`], which wakes; the system is asked what is ready |
 //!
 //! # What the reactor decides
 //!
-//! - It outlives every driver, so what a driver gave out goes on working after it: nothing is ever "gone" here, and what
-//!   law [L30] asks for then does not come up.
 //! - A registration watches a duplicate of the descriptor, since the reactor wants to own what it watches: each
 //!   registered source costs a second descriptor. A second registration of a source is independent of the first
 //!   ([L24]).
-//! - Interest is armed for one event at a time, and a lasting state (data that was left, a hang-up) is reported anew after
-//!   each clear. So no [tick](trine_backend::Tick) is marked as a hang-up.
+//! - A lasting state (data that was left, a hang-up) is reported anew after each clear. So no
+//!   [tick](trine_backend::Tick) is marked as a hang-up.
 //! - Wakers run while the thread that looked for events still has the reactor to itself. A wake that waits for *another*
 //!   event would wait until that thread is through; it may register, poll, set and drop what it likes ([L31]).
 //!
 //! [L24]: trine_backend::laws::L24
-//! [L30]: trine_backend::laws::L30
 //! [L31]: trine_backend::laws::L31
 #![forbid(unsafe_code)]
 
 mod alarm;
+mod life;
 mod source;
 
 use std::cell::Cell;
@@ -34,6 +33,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use trine_backend::{Alarm, Backend, Driver, Handle, Job, Readiness, Source};
+
+use crate::life::Life;
 
 /// Names async-io's reactor.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,11 +64,14 @@ impl Backend for AsyncIo {
     }
 
     fn driver(&self) -> io::Result<Box<dyn Driver>> {
-        Ok(Box::new(ReactorDriver))
+        let handle = ReactorHandle { life: Some(Arc::default()), ..ReactorHandle::default() };
+        Ok(Box::new(ReactorDriver { handle: Arc::new(handle) }))
     }
 
+    /// The reactor, which its own thread drives if nobody else does.
     fn ambient(&self) -> Option<Arc<dyn Handle>> {
-        Some(handle())
+        static AMBIENT: OnceLock<Arc<ReactorHandle>> = OnceLock::new();
+        Some(Arc::clone(AMBIENT.get_or_init(Arc::default)) as Arc<dyn Handle>)
     }
 
     fn nested_hint(&self) -> Option<&'static str> {
@@ -102,11 +106,13 @@ impl Drop for Driving {
 
 /// Drives the process's reactor, on whichever thread.
 #[derive(Debug)]
-struct ReactorDriver;
+struct ReactorDriver {
+    handle: Arc<ReactorHandle>,
+}
 
 impl Driver for ReactorDriver {
     fn handle(&self) -> Arc<dyn Handle> {
-        handle()
+        Arc::clone(&self.handle) as Arc<dyn Handle>
     }
 
     fn drive(&mut self, fut: Pin<&mut dyn Future<Output = ()>>) -> io::Result<()> {
@@ -116,26 +122,30 @@ impl Driver for ReactorDriver {
     }
 }
 
-/// The one handle: there is one reactor.
-fn handle() -> Arc<dyn Handle> {
-    static HANDLE: OnceLock<Arc<ReactorHandle>> = OnceLock::new();
-    Arc::clone(HANDLE.get_or_init(Arc::default)) as Arc<dyn Handle>
+impl Drop for ReactorDriver {
+    fn drop(&mut self) {
+        if let Some(life) = &self.handle.life {
+            life.end();
+        }
+    }
 }
 
-/// The services of the reactor.
+/// The services of the reactor: for a driver, or for hosted trees.
 #[derive(Debug, Default)]
 struct ReactorHandle {
+    /// The driver's; `None`: there is none.
+    life: Option<Arc<Life>>,
     #[cfg(unix)]
     probe: OnceLock<Option<trine_backend::Probe>>,
 }
 
 impl Handle for ReactorHandle {
     fn alarm(&self) -> io::Result<Box<dyn Alarm>> {
-        Ok(Box::new(alarm::ReactorAlarm::new()))
+        Ok(Box::new(alarm::ReactorAlarm::new(self.life.as_ref())?))
     }
 
     fn register(&self, source: Source<'_>) -> io::Result<Box<dyn Readiness>> {
-        Ok(Box::new(source::Registration::new(source)?))
+        Ok(Box::new(source::Registration::new(self.life.as_ref(), source)?))
     }
 
     fn spawn_blocking(&self, job: Job) -> io::Result<()> {
@@ -144,6 +154,9 @@ impl Handle for ReactorHandle {
     }
 
     fn poll_turn(&self, cx: &mut Context<'_>, round: u32) -> Poll<()> {
+        if self.life.as_ref().is_some_and(|life| life.has_ended()) {
+            return Poll::Ready(());
+        }
         cfg_if::cfg_if! {
             if #[cfg(unix)] {
                 match self.probe.get_or_init(|| trine_backend::Probe::new(self).ok()) {

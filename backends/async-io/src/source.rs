@@ -1,14 +1,21 @@
-//! One watched descriptor: the reactor's events made into lasting readiness.
+//! One watched descriptor: the reactor wakes, the system says what is ready.
 //!
-//! The reactor reports each event once, to the poll after it, and arms its interest anew at the next one. A [`Level`] for
-//! each direction keeps what was reported until it is cleared; while it is there, the reactor is not asked, so nothing is
-//! armed. After a clear the next poll arms, and the system reports what is ready then: no news is lost in between.
+//! The reactor reports an event once, and only if it was armed before the reactor went to sleep: one that comes sooner
+//! wakes the waiter, who is then told to wait on (with the reactor on its own thread that can go on for ever), and one
+//! that is stale by the time it is asked for is reported all the same. So its word counts for nothing but the wake. What
+//! is ready is asked of the system, once for each poll that finds nothing known, after the interest is armed: what comes
+//! later, wakes. A [`Level`] for each direction keeps the answer until it is cleared.
 
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_io::Async;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use trine_backend::{Level, Readiness, Relay, Source, Tick};
+
+use crate::life::{Life, Member};
 
 #[cfg(unix)]
 type Owned = std::os::fd::OwnedFd;
@@ -24,10 +31,19 @@ pub(crate) struct Registration {
     source: Async<Owned>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lane {
     relay: Relay,
     level: Level,
+    member: Member,
+}
+
+impl Lane {
+    fn new(life: Option<&Arc<Life>>) -> io::Result<Self> {
+        let relay = Relay::new();
+        let member = Member::join(life, &relay)?;
+        Ok(Self { relay, level: Level::default(), member })
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -37,25 +53,47 @@ enum Direction {
 }
 
 impl Registration {
-    pub(crate) fn new(source: Source<'_>) -> io::Result<Self> {
-        let source = Async::new_nonblocking(source.try_clone_to_owned()?)?;
-        Ok(Self { lanes: Default::default(), source })
+    pub(crate) fn new(life: Option<&Arc<Life>>, source: Source<'_>) -> io::Result<Self> {
+        let lanes = [Lane::new(life)?, Lane::new(life)?];
+        Ok(Self { lanes, source: Async::new_nonblocking(source.try_clone_to_owned()?)? })
     }
 
     fn poll(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<Tick>> {
-        let Lane { relay, level } = &self.lanes[direction as usize];
+        let Lane { relay, level, member } = &self.lanes[direction as usize];
         relay.poll(cx, |cx| {
-            if level.tick().is_none() {
-                let polled = match direction {
+            if member.has_ended() {
+                return Poll::Ready(Err(trine_backend::gone()));
+            }
+            while level.tick().is_none() {
+                let armed = match direction {
                     Direction::Read => self.source.poll_readable(cx)?,
                     Direction::Write => self.source.poll_writable(cx)?,
                 };
-                if polled.is_ready() {
+                if is_ready(self.source.get_ref(), direction)? {
                     level.raise(false);
+                } else if armed.is_pending() {
+                    return Poll::Pending;
                 }
             }
             level.tick().map_or(Poll::Pending, |tick| Poll::Ready(Ok(tick)))
         })
+    }
+}
+
+/// Asks the system, without waiting.
+fn is_ready(source: &Owned, direction: Direction) -> io::Result<bool> {
+    let flags = match direction {
+        Direction::Read => PollFlags::IN | PollFlags::PRI,
+        Direction::Write => PollFlags::OUT,
+    };
+    // Errors and hang-ups are told unasked.
+    let mut asked = [PollFd::new(source, flags)];
+    loop {
+        match poll(&mut asked, Some(&Timespec::default())) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
@@ -76,8 +114,7 @@ impl Readiness for Registration {
         self.lanes[Direction::Write as usize].level.clear(tick);
     }
 
-    /// The reactor lives as long as the process.
     fn is_dead(&self) -> bool {
-        false
+        self.lanes[0].member.has_ended()
     }
 }

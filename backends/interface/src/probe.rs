@@ -4,16 +4,18 @@
 //! ready, so once the byte is reported, all that was ready before it has been reported, and its wakes were delivered
 //! before this one: in an earlier batch, or earlier in the same.
 //!
-//! Invariants, under the lock:
+//! Protocol, by those who ask, one at a time (`turn`):
 //!
-//! 1. `sent`: there is a byte in the pair, written when everybody in `flying` had asked;
-//! 2. whoever asks while it is on its way is in `next`, for that byte may be older than what is ready now;
-//! 3. whoever is in neither list has been answered.
+//! 1. the pair is empty, and the loop is armed with this probe's waker;
+//! 2. a byte is written, on behalf of everybody who has asked so far (`flying`);
+//! 3. the waker is called: that is the report. Whoever is polled next reads the byte, and all in `flying` are answered;
+//!    those who asked meanwhile (`next`, for whom that byte may be too old) begin at 1.
 
 use std::io::{self, Read, Write};
 use std::mem;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -28,17 +30,20 @@ pub struct Probe {
     waker: Waker,
     reader: UnixStream,
     writer: UnixStream,
+    /// Held by whoever takes a step. A byte is on its way.
+    turn: Mutex<bool>,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
+    /// The loop has called the waker.
+    reported: AtomicBool,
     waiters: Mutex<Waiters>,
 }
 
-/// See the module. Counted wakers, since they are cloned under the lock.
+/// See the module; who is in neither list has been answered. The wakers are counted, since they are cloned under the lock.
 #[derive(Debug, Default)]
 struct Waiters {
-    sent: bool,
     flying: Vec<Arc<Waker>>,
     next: Vec<Arc<Waker>>,
 }
@@ -55,86 +60,82 @@ impl Probe {
         writer.set_nonblocking(true)?;
         let readiness = handle.register(reader.as_fd())?;
         let shared = Arc::new(Shared::default());
-        Ok(Self { readiness, waker: Waker::from(Arc::clone(&shared)), shared, reader, writer })
+        let waker = Waker::from(Arc::clone(&shared));
+        Ok(Self { readiness, shared, waker, reader, writer, turn: Mutex::new(false) })
     }
 
     /// As [`Handle::poll_turn`]. Those who ask are told apart by their wakers.
     pub fn poll(&self, cx: &mut Context<'_>, round: u32) -> Poll<()> {
-        if self.look().is_err() {
-            // The loop is gone, and reports nothing any more.
-            return Poll::Ready(());
+        let asks = (round == 0).then(|| Arc::new(cx.waker().clone()));
+        let answered = self.step(asks);
+        let waits = self.shared.lock().knows(cx.waker());
+        for waker in answered.iter().filter(|waker| !waker.will_wake(cx.waker())) {
+            waker.wake_by_ref();
         }
-        if round == 0 && !self.ask(cx.waker()) {
-            return Poll::Ready(());
-        }
-        // Also arms the loop, in case it reports only what somebody waits for.
-        match self.look() {
-            Ok(()) if self.shared.lock().knows(cx.waker()) => Poll::Pending,
-            _ => Poll::Ready(()),
-        }
+        if waits { Poll::Pending } else { Poll::Ready(()) }
     }
 
-    /// Puts the caller on a list; false if no byte can be sent.
-    fn ask(&self, waker: &Waker) -> bool {
-        let new = Arc::new(waker.clone());
-        // Of an earlier question that was given up.
-        let stale;
-        let mut waiters = self.shared.lock();
-        stale = waiters.flying.iter().position(|w| w.will_wake(waker)).map(|i| waiters.flying.swap_remove(i));
-        if !waiters.sent {
-            waiters.sent = self.send();
-            if !waiters.sent {
-                return false;
+    /// Takes note of a report and of a new question, and writes a byte if it is time; returns who has been answered.
+    fn step(&self, asks: Option<Arc<Waker>>) -> Vec<Arc<Waker>> {
+        let mut sent = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut answered = Vec::new();
+        if self.shared.reported.swap(false, Ordering::SeqCst) {
+            self.receive();
+            *sent = false;
+            answered = mem::take(&mut self.shared.lock().flying);
+        }
+        if let Some(waker) = asks {
+            answered.extend(self.shared.lock().ask(waker));
+        }
+        if !*sent && self.shared.lock().begin() {
+            *sent = self.arm() && self.send();
+            if !*sent {
+                // The loop is gone, and reports nothing any more.
+                answered.append(&mut self.shared.lock().flying);
             }
-            waiters.flying.push(new);
-        } else if !waiters.next.iter().any(|w| w.will_wake(waker)) {
-            waiters.next.push(new);
         }
-        drop(waiters);
-        drop(stale);
-        true
+        answered
     }
 
-    /// Takes note if the byte has been reported.
-    fn look(&self) -> io::Result<()> {
+    /// Makes the loop call the waker at the next event.
+    fn arm(&self) -> bool {
         let cx = &mut Context::from_waker(&self.waker);
-        while let Poll::Ready(tick) = self.readiness.poll_readable(cx) {
-            let tick = tick?;
-            let mut waiters = self.shared.lock();
-            let mut done = Vec::new();
-            if self.receive() {
-                let next = mem::take(&mut waiters.next);
-                waiters.sent = !next.is_empty() && self.send();
-                done = mem::replace(&mut waiters.flying, next);
-                if !waiters.sent {
-                    // Without a byte nobody would be told: they are done, as far as anybody can say.
-                    done.append(&mut waiters.flying);
-                }
-            }
-            drop(waiters);
-            done.iter().for_each(|waker| waker.wake_by_ref());
+        while let Poll::Ready(result) = self.readiness.poll_readable(cx) {
+            let Ok(tick) = result else { return false };
             self.readiness.clear_readable(tick);
         }
-        Ok(())
+        true
     }
 
     fn send(&self) -> bool {
         matches!((&self.writer).write(&[0]), Ok(1))
     }
 
-    /// Empties the pair; true if there was a byte.
-    fn receive(&self) -> bool {
-        let mut found = false;
-        while matches!((&self.reader).read(&mut [0; 8]), Ok(n) if n > 0) {
-            found = true;
-        }
-        found
+    fn receive(&self) {
+        while matches!((&self.reader).read(&mut [0; 8]), Ok(n) if n > 0) {}
     }
 }
 
 impl Waiters {
     fn knows(&self, waker: &Waker) -> bool {
         self.flying.iter().chain(&self.next).any(|w| w.will_wake(waker))
+    }
+
+    /// Adds a question; what comes back is for the caller to drop: an older one that was given up, or the waker if it has
+    /// just asked.
+    fn ask(&mut self, waker: Arc<Waker>) -> Option<Arc<Waker>> {
+        if self.next.iter().any(|w| w.will_wake(&waker)) {
+            return Some(waker);
+        }
+        let old = self.flying.iter().position(|w| w.will_wake(&waker)).map(|i| self.flying.swap_remove(i));
+        self.next.push(waker);
+        old
+    }
+
+    /// Everybody is to wait for the next byte; true if there is anybody.
+    fn begin(&mut self) -> bool {
+        self.flying.append(&mut self.next);
+        !self.flying.is_empty()
     }
 }
 
@@ -150,6 +151,8 @@ impl Wake for Shared {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        self.reported.store(true, Ordering::SeqCst);
+        // All of them, since anybody's next poll takes the next step.
         let wakers: Vec<_> = {
             let waiters = self.lock();
             waiters.flying.iter().chain(&waiters.next).cloned().collect()

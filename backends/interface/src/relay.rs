@@ -55,6 +55,11 @@ impl Relay {
         Self { waker: Waker::from(Arc::clone(&shared)), shared }
     }
 
+    /// Returns what the host gets: it wakes the waker of the last pending poll, if any.
+    pub fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
     /// Polls the host through the relay: `host` gets the context to hand on, and may be called more than once. If it is
     /// pending, the caller's waker is in place of the last one.
     pub fn poll<T>(&self, cx: &mut Context<'_>, mut host: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {

@@ -1,4 +1,4 @@
-//! Runs trine on [tokio]: on a runtime of its own, or within any runtime of yours.
+//! Runs trine on [tokio](mod@tokio): on a runtime of its own, or within any runtime of yours.
 //!
 //! | file | what is in it |
 //! |---|---|

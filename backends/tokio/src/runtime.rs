@@ -191,6 +191,9 @@ impl Handle for TokioHandle {
     }
 
     fn poll_turn(&self, cx: &mut Context<'_>, round: u32) -> Poll<()> {
+        if self.is_dead() {
+            return Poll::Ready(());
+        }
         cfg_if::cfg_if! {
             if #[cfg(unix)] {
                 match self.probe.get_or_init(|| trine_backend::Probe::new(self).ok()) {

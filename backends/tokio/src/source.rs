@@ -3,6 +3,9 @@
 //! Each poll takes over what tokio has to say of its direction: it is cleared there at once, with tokio's own tick, and
 //! kept in a [`Level`] until the caller clears that. So nothing of tokio's has to be kept between poll and clear, and an
 //! event that comes in between waits at tokio for the next poll.
+//!
+//! Where several threads take events from the system, one may be late with an event that was there before a clear. So on
+//! a multi-thread runtime the system is asked whether an event is still true (law L15).
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -10,8 +13,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::RuntimeFlavor;
 use tokio::task::coop::unconstrained;
 use trine_backend::{Level, Readiness, Relay, Source, Tick};
 
@@ -33,6 +39,8 @@ pub(crate) struct Registration {
     lanes: [Lane; 2],
     source: AsyncFd<RawFd>,
     handle: Arc<TokioHandle>,
+    /// Events may be late.
+    checks: bool,
 }
 
 #[derive(Debug, Default)]
@@ -53,21 +61,26 @@ impl Registration {
             let _inside = handle.runtime().enter();
             watch(&source)?
         };
-        Ok(Self { lanes: Default::default(), source, handle })
+        let checks = handle.runtime().runtime_flavor() != RuntimeFlavor::CurrentThread;
+        Ok(Self { lanes: Default::default(), source, handle, checks })
     }
 
     fn poll(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<Tick>> {
         let Lane { relay, level } = &self.lanes[direction as usize];
         relay.poll(cx, |cx| {
-            if let Poll::Ready(result) = self.take_over(direction, level, cx) {
-                result?;
+            while let Poll::Ready(event) = self.take_over(direction, cx) {
+                let closed = event?;
+                if closed || !self.checks || is_ready(&self.source, direction)? {
+                    level.raise(closed);
+                    break;
+                }
             }
             level.tick().map_or(Poll::Pending, |tick| Poll::Ready(Ok(tick)))
         })
     }
 
-    /// Takes over what tokio has for a direction.
-    fn take_over(&self, direction: Direction, level: &Level, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Takes what tokio has for a direction: whether that is closed.
+    fn take_over(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if self.handle.is_dead() {
             return Poll::Ready(Err(trine_backend::gone()));
         }
@@ -82,8 +95,24 @@ impl Registration {
             Direction::Write => event.ready().is_write_closed(),
         };
         event.clear_ready();
-        level.raise(closed);
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(closed))
+    }
+}
+
+/// Asks the system, without waiting.
+fn is_ready(source: &AsyncFd<RawFd>, direction: Direction) -> io::Result<bool> {
+    let flags = match direction {
+        Direction::Read => PollFlags::IN | PollFlags::PRI,
+        Direction::Write => PollFlags::OUT,
+    };
+    // Errors and hang-ups are told unasked.
+    let mut asked = [PollFd::new(source, flags)];
+    loop {
+        match poll(&mut asked, Some(&Timespec::default())) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

@@ -5,18 +5,16 @@ use crate::host::{Host, HostError};
 use std::future::pending;
 use std::time::{Duration, Instant};
 use trine::testing::{MockClock, wait_all_tasks_blocked};
-use trine::{Builder, Error, nursery, sleep, sleep_forever};
+use trine::{Builder, Error, RunError, nursery, sleep, sleep_forever};
 
 pub(super) const CASES: &[Case] = &[
-    real_time!(sleep_takes_real_time, "clock.real", "trio test_run.py::test_basic_timeout"),
-    portable!(
-        virtual_time_jumps_to_the_next_deadline,
-        "clock.autojump",
-        "trio test_mock_clock.py::test_mock_clock_autojump"
-    ),
-    clocked!(virtual_time_stands_still, "clock.stands-still", "trio test_mock_clock.py::test_mock_clock"),
+    real_time!(sleep_takes_real_time, "clock.real", "divergence 8"),
+    portable!(virtual_time_jumps_to_the_next_deadline, "clock.autojump", "design 2"),
+    clocked!(virtual_time_stands_still, "clock.stands-still", "design 2"),
     on_host!(deadlock_is_reported_with_the_tree, "clock.deadlock", "design 2"),
-    on_host!(panic_reaches_the_caller, "run.panic", "trio test_run.py::test_initial_task_error"),
+    on_host!(panic_reaches_the_caller, "run.panic", "design 5"),
+    on_host!(error_of_the_main_task_is_not_wrapped, "run.error", "trio test_run.py::test_initial_task_error"),
+    portable!(run_inside_a_run_is_an_error, "run.nested", "trio test_run.py::test_run_nesting"),
     on_host!(future_is_dropped_on_the_host, "run.drops", "design 1"),
 ];
 
@@ -91,6 +89,23 @@ fn panic_reaches_the_caller(host: &dyn Host) -> trine::Result<()> {
     assert_eq!(ended, Err(HostError::Panicked("on purpose".to_owned())));
     assert_eq!(host.run(Builder::new(), async { 7 })?, 7);
     Ok(())
+}
+
+/// What the main task fails with comes out as it is.
+fn error_of_the_main_task_is_not_wrapped(host: &dyn Host) -> trine::Result<()> {
+    let ended =
+        host.run(Builder::new(), async { Err::<(), _>(Error::new(HostError::Broken("made up".to_owned()))) })?;
+    let error = ended.expect_err("it fails");
+    assert_eq!(error.downcast_ref(), Some(&HostError::Broken("made up".to_owned())));
+    assert!(!error.is_group());
+    Ok(())
+}
+
+/// A run inside a run would block the loop it needs: it is refused, and the outer one goes on.
+async fn run_inside_a_run_is_an_error() -> trine::Result<()> {
+    let inner = Builder::new().backend(trine::backend::native()).try_run(async {});
+    assert!(matches!(inner, Err(RunError::Nested)), "{inner:?}");
+    Ok(sleep(Duration::from_secs(1)).await?)
 }
 
 /// What is pending inside when a branch ends the run is dropped before the run returns.

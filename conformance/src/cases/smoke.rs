@@ -6,7 +6,7 @@ use std::time::Duration;
 use trine::{Error, checkpoint, nursery, sleep, sleep_forever};
 
 pub(super) const CASES: &[Case] = &[
-    portable!(exit_waits_for_the_children, "nursery.exit-waits", "trio test_run.py::test_basic_interleave"),
+    portable!(exit_waits_for_the_children, "nursery.exit-waits", "design 1"),
     portable!(first_error_cancels_siblings, "nursery.first-error-cancels", "trio test_run.py::test_child_crash_basic"),
     portable!(
         child_of_a_cancelled_nursery_runs_to_its_first_checkpoint,

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use trine::testing::Order;
 use trine_conformance::scenario::model::{Kind, Line};
 use trine_conformance::scenario::{Children, Difference, Options, Verdict, judge, replay, show};
+use trine_conformance::suite;
 
 pub(super) const HELP: &str = "\
 scenarios FILE...     replay scenarios and compare with the traces of real Trio
@@ -47,6 +48,8 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
         }
         request.configurations.iter().for_each(|options| lines.iter().for_each(|line| print_line(line, options)));
     }
+    // A hosted tree tells a deadlock by a panic.
+    suite::keep_panics();
     Ok(replay_all(&request, &lines))
 }
 

@@ -44,35 +44,35 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
     [driving::FAULTS, alarms::FAULTS, readiness::FAULTS, mixups::FAULTS, services::FAULTS].into_iter().flatten()
 }
 
-/// Checks all of them at once, since most of the time the cases wait for what never comes; returns what is wrong.
-pub fn check_all(sound: &Arc<dyn Backend>) -> Vec<String> {
+/// Checks all of them at once, since most of the time the cases wait for what never comes; returns the result of each.
+pub fn check_all(sound: &Arc<dyn Backend>) -> Vec<(&'static Fault, Result<String, String>)> {
     thread::scope(|scope| {
-        let checks: Vec<_> = all().map(|fault| (fault, scope.spawn(|| check(fault, sound).err()))).collect();
-        let result = |(fault, check): (&Fault, thread::ScopedJoinHandle<'_, Option<String>>)| {
-            check.join().unwrap_or_else(|_| Some(format!("{}: its check panicked", fault.name)))
-        };
-        checks.into_iter().filter_map(result).collect()
+        let checks: Vec<_> = all().map(|fault| (fault, scope.spawn(|| check(fault, sound)))).collect();
+        let results = checks
+            .into_iter()
+            .map(|(fault, check)| (fault, check.join().unwrap_or_else(|_| Err("the check panicked".to_owned()))));
+        results.collect()
     })
 }
 
-/// Checks that the named case passes on the backend, and notices when it is broken so.
+/// Checks that the named case passes on the backend, and notices when it is broken so; returns what it says then.
 ///
 /// # Errors
 ///
 /// With the text, if it does not.
-pub fn check(fault: &Fault, sound: &Arc<dyn Backend>) -> Result<(), String> {
+pub fn check(fault: &Fault, sound: &Arc<dyn Backend>) -> Result<String, String> {
     let case = cases::all().find(|case| case.name() == fault.noticed_by);
-    let case = case.ok_or_else(|| format!("{}: there is no case {}", fault.name, fault.noticed_by))?;
+    let case = case.ok_or_else(|| format!("there is no case {}", fault.noticed_by))?;
     if case.law() != fault.law {
-        return Err(format!("{}: {} proves {}, not {}", fault.name, case.name(), case.law(), fault.law));
+        return Err(format!("{} proves {}, not {}", case.name(), case.law(), fault.law));
     }
     match verdict(case, Arc::clone(sound)) {
         Verdict::Passed => {}
-        other => return Err(format!("{}: {} on the sound backend: {other:?}", fault.name, case.name())),
+        other => return Err(format!("{} on the sound backend: {other:?}", case.name())),
     }
     match verdict(case, (fault.wrap)(Arc::clone(sound))) {
-        Verdict::Failed(_) => Ok(()),
-        other => Err(format!("{}: {} does not notice: {other:?}", fault.name, case.name())),
+        Verdict::Failed(text) => Ok(text),
+        other => Err(format!("{} does not notice: {other:?}", case.name())),
     }
 }
 

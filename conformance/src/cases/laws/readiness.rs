@@ -14,11 +14,11 @@ use trine::Result;
 
 pub(super) const CASES: &[Case] = &[
     backend!(data_before_the_registration_is_reported, "L14", "divergence 11"),
-    backend!(data_between_registration_and_poll_is_reported, "L14", "trio test_io.py::test_wait_basic"),
-    backend!(data_after_the_poll_wakes, "L14", "trio test_io.py::test_wait_basic"),
+    backend!(data_between_registration_and_poll_is_reported, "L14", "design 2"),
+    backend!(data_after_the_poll_wakes, "L14", "design 2"),
     backend!(data_of_another_thread_wakes_a_sleeping_loop, "L14", "design 2"),
     backend!(connection_wakes_the_listener, "L14", "design 2"),
-    backend!(new_source_can_be_written, "L14", "trio test_io.py::test_wait_basic"),
+    backend!(new_source_can_be_written, "L14", "design 2"),
     backend!(quiet_source_is_not_ready, "L15", "divergence 11"),
     backend!(full_source_is_not_ready, "L15", "divergence 11"),
     backend!(turns_do_not_make_a_source_ready, "L15", "design 2"),
@@ -27,10 +27,10 @@ pub(super) const CASES: &[Case] = &[
     backend!(cleared_source_waits_for_more_data, "L17", "design 2"),
     backend!(data_after_unread_data_is_news, "L17", "design 2"),
     backend!(clear_after_a_short_read_loses_nothing, "L17", "design 6"),
-    backend!(writer_waits_until_there_is_room_again, "L17", "trio test_io.py::test_wait_basic"),
+    backend!(writer_waits_until_there_is_room_again, "L17", "design 2"),
     backend!(clear_with_an_old_tick_does_nothing, "L18", "design 2"),
-    backend!(clear_of_one_direction_leaves_the_other, "L19", "trio test_io.py::test_double_read"),
-    backend!(directions_have_wakers_of_their_own, "L19", "trio test_io.py::test_double_write"),
+    backend!(clear_of_one_direction_leaves_the_other, "L19", "design 2"),
+    backend!(directions_have_wakers_of_their_own, "L19", "design 2"),
 ];
 
 fn data_before_the_registration_is_reported(subject: &Subject<'_>) -> Result<()> {
@@ -160,6 +160,7 @@ fn readiness_lasts_until_it_is_cleared(subject: &Subject<'_>) -> Result<()> {
         let readiness = handle.register(a.as_fd()).expect("registered");
         send(&b, b"x");
         let first = readable(&*readiness).await;
+        writable(&*readiness).await;
         for _ in 0..3 {
             yield_now().await;
             assert_eq!(is_readable(&*readiness), Some(first));
@@ -233,11 +234,16 @@ fn writer_waits_until_there_is_room_again(subject: &Subject<'_>) -> Result<()> {
         let (a, b) = pair();
         let readiness = handle.register(a.as_fd()).expect("registered");
         for _ in 0..3 {
-            let tick = writable(&*readiness).await;
+            writable(&*readiness).await;
             fill(&a);
-            readiness.clear_writable(tick);
-            turn(&*handle).await;
-            assert_eq!(is_writable(&*readiness), None);
+            // Each read of the peer is news, and a loop on another thread may tell of some of it late.
+            let mut clears = 0;
+            while let Some(tick) = is_writable(&*readiness) {
+                readiness.clear_writable(tick);
+                turn(&*handle).await;
+                clears += 1;
+                assert!(clears < 100, "still writable, though there is no room");
+            }
             drain(&b);
         }
     });

@@ -1,0 +1,137 @@
+//! tokio's cooperative budget, and the tree's own: who gives way to whom.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+
+use tokio::sync::mpsc;
+use trine::{Builder, Result, backend, local_nursery};
+
+use crate::support::{current_thread, ok};
+
+/// What tokio grants a task for each poll.
+const COOP: usize = 128;
+
+#[test]
+fn children_that_drain_channels_of_tokio_are_not_polled_in_vain() -> Result<()> {
+    const CHILDREN: usize = 1_000;
+    const MESSAGES: usize = 1_000;
+    let test = async || {
+        let polls = &Cell::new(0);
+        local_nursery(async |n| {
+            for _ in 0..CHILDREN {
+                let (tx, mut rx) = mpsc::unbounded_channel();
+                (0..MESSAGES).try_for_each(|i| tx.send(i))?;
+                drop(tx);
+                n.start_soon(async move {
+                    let mut next = 0;
+                    poll_fn(|cx| {
+                        polls.set(polls.get() + 1);
+                        while let Poll::Ready(message) = rx.poll_recv(cx) {
+                            let Some(i) = message else { return Poll::Ready(()) };
+                            assert_eq!(i, next);
+                            next += 1;
+                        }
+                        Poll::Pending
+                    })
+                    .await;
+                    assert_eq!(next, MESSAGES);
+                    Ok(())
+                });
+            }
+            Ok(())
+        })
+        .await?;
+        // Each child once, and again for each time the budget ran out; and the pass that finds out that there is one.
+        let needed = 2 * CHILDREN + CHILDREN * (MESSAGES + 1) / COOP + 1;
+        assert!(polls.get() <= needed + needed / 4, "{} polls for {needed}", polls.get());
+        ok()
+    };
+    current_thread().block_on(test())?;
+    Builder::new().backend(backend::tokio()).run(test())
+}
+
+#[test]
+fn a_busy_tree_lets_the_other_tasks_of_its_runtime_go_on() -> Result<()> {
+    const TURNS: usize = 50;
+    current_thread().block_on(async {
+        let steps = Arc::new(AtomicUsize::new(0));
+        let local = tokio::task::LocalSet::new();
+        let gaps = local.spawn_local({
+            let steps = steps.clone();
+            async move {
+                let mut gaps = Vec::new();
+                for _ in 0..TURNS {
+                    let before = steps.load(Ordering::Relaxed);
+                    tokio::task::yield_now().await;
+                    gaps.push(steps.load(Ordering::Relaxed) - before);
+                }
+                gaps
+            }
+        });
+        let scope = trine::CancelScope::new();
+        let gaps = local
+            .run_until(async {
+                let busy = scope.nursery(async |n| {
+                    for _ in 0..100 {
+                        n.start_soon({
+                            let steps = &steps;
+                            async move {
+                                loop {
+                                    trine::checkpoint().await?;
+                                    steps.fetch_add(1, Ordering::Relaxed);
+                                }
+                            }
+                        });
+                    }
+                    Ok(())
+                });
+                tokio::join!(busy, async {
+                    let gaps = gaps.await;
+                    scope.cancel();
+                    gaps
+                })
+                .1
+            })
+            .await?;
+        assert_eq!(gaps.len(), TURNS);
+        // A turn polls at most 1024 tasks, and no task counts twice in a poll here.
+        assert!(gaps.iter().all(|gap| *gap <= 2 * 1024), "{gaps:?}");
+        assert!(gaps.iter().any(|gap| *gap > 0), "the tree stood still: {gaps:?}");
+        ok()
+    })
+}
+
+#[test]
+fn a_neighbour_in_the_same_task_that_spends_the_budget_does_not_starve_the_tree() -> Result<()> {
+    current_thread().block_on(async {
+        let (tx, mut rx) = mpsc::unbounded_channel();
+        (0..1_000_000).try_for_each(|i| tx.send(i))?;
+        let done = Rc::new(Cell::new(false));
+        let tree = async {
+            let result = local_nursery(async |n| {
+                for _ in 0..10 {
+                    n.start_soon(async {
+                        for _ in 0..10 {
+                            trine::checkpoint().await?;
+                        }
+                        Ok(())
+                    });
+                }
+                Ok(())
+            })
+            .await;
+            done.set(true);
+            result
+        };
+        let neighbour = async {
+            while !done.get() {
+                assert!(rx.recv().await.is_some(), "the tree stood still");
+            }
+        };
+        tokio::join!(neighbour, tree).1
+    })
+}
