@@ -39,6 +39,7 @@ mod cancelled_rule;
 mod drops;
 mod errors;
 mod failing;
+mod forgotten;
 mod handle;
 mod hosting;
 #[cfg(unix)]
@@ -54,6 +55,7 @@ mod run;
 mod smoke;
 mod spawner;
 mod start;
+mod start_calls;
 mod start_scopes;
 mod stripping;
 mod tasks;
@@ -73,12 +75,14 @@ const TABLES: &[&[&[Case]]] = &[
     &[cancelled_rule::CASES],
     &[start::CASES],
     &[start_scopes::CASES],
+    &[start_calls::CASES],
     &[handle::CASES],
     &[spawner::CASES],
     &[race::CASES],
     &[locals::CASES],
     &[panics::CASES],
     &[drops::CASES],
+    &[forgotten::CASES],
     &[typed::CASES],
     &[run::CASES],
     &[tasks::CASES],

@@ -33,7 +33,7 @@ pub(super) const CASES: &[Case] = &[
 
 fn value_and_error_come_out_as_they_are(host: &dyn Host) -> Result<()> {
     assert_eq!(host.run(Builder::new(), async { "value" })?, "value");
-    let argument = vec![1, 2, 3];
+    let argument = String::from("abc");
     assert_eq!(host.run(Builder::new(), async move { argument.len() })?, 3);
     Ok(())
 }

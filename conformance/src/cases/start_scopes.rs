@@ -1,6 +1,6 @@
 //! `start`: which scopes the child is under, before, at and after `started`.
 
-use super::nursery_tools::{Gate, Log, Oops, SECOND, after, error_of, fails_after, forever, oopses};
+use super::nursery_tools::{Log, SECOND, after, error_of, fails_after, forever, oopses};
 use crate::case::{Case, portable};
 use trine::testing::wait_all_tasks_blocked;
 use trine::{
@@ -25,8 +25,6 @@ pub(super) const CASES: &[Case] = &[
     portable!(started_takes_inner_scopes_along, "start.switches", "divergence 6"),
     portable!(started_takes_inner_shields_along, "start.switches", "divergence 6"),
     portable!(child_outlives_the_caller_s_timeout, "start.switches", "divergence 6"),
-    portable!(another_task_says_started, "start.by-another", "divergence 6"),
-    portable!(another_thread_says_started, "start.by-another", "divergence 6"),
     portable!(cancel_children_leaves_a_pending_start_alone, "start.cancel-children", "design 3"),
     portable!(failed_target_leaves_a_pending_start_alone, "start.failed-target", "design 3"),
 ];
@@ -304,58 +302,6 @@ async fn child_outlives_the_caller_s_timeout() -> Result<()> {
     })
     .await?;
     assert_eq!((log.take().len(), trine::now() - begin), (1, SECOND * 11));
-    Ok(())
-}
-
-async fn another_task_says_started() -> Result<()> {
-    let log = Log::new();
-    let (tx, rx) = trine::channel::<TaskStatus<u32>>(1);
-    nursery(async |n| {
-        n.start_soon(async {
-            let status = rx.recv().await?;
-            after(1, ()).await?;
-            status.started(9);
-            Ok(())
-        });
-        let start = n.start(async |status| {
-            tx.send(status).await?;
-            after(10, ()).await?;
-            log.add("moved");
-            Ok(())
-        });
-        assert_eq!(fail_after(SECOND * 2, start).await?, 9);
-        Ok(())
-    })
-    .await?;
-    assert_eq!(log.take(), ["moved"]);
-    Ok(())
-}
-
-async fn another_thread_says_started() -> Result<()> {
-    for _ in 0..20 {
-        let error = error_of(
-            nursery(async |n| {
-                let gate = Gate::new();
-                let fail = gate.clone();
-                let mut thread = None;
-                let value = n
-                    .start(|status| {
-                        thread = Some(std::thread::spawn(move || status.started(3)));
-                        async move {
-                            fail.opened().await;
-                            Err(Oops(1).into())
-                        }
-                    })
-                    .await?;
-                assert_eq!(value, 3);
-                thread.take().expect("it was spawned").join().expect("it ends");
-                gate.open();
-                forever().await
-            })
-            .await,
-        );
-        assert_eq!((oopses(&error), error.is_group()), (vec![1], true));
-    }
     Ok(())
 }
 

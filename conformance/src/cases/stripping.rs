@@ -6,7 +6,7 @@ use super::nursery_tools::{
 use crate::case::{Case, portable};
 use std::sync::Mutex;
 use trine::testing::wait_all_tasks_blocked;
-use trine::{CancelScope, Cancelled, Error, ReasonKind, Result, checkpoint, nursery};
+use trine::{CancelScope, Cancelled, ReasonKind, Result, checkpoint, nursery};
 
 pub(super) const CASES: &[Case] = &[
     portable!(own_scope_strips_what_an_outer_one_did_not_cancel, "nursery.strip", "divergence 4"),

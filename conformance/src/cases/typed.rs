@@ -116,7 +116,7 @@ impl TaskError for All {
         match self.0 {
             Failure::Many(mut errors) => {
                 errors.retain(|error| !error.is_cancelled());
-                (!errors.is_empty()).then(|| Self(Failure::Many(errors)))
+                (!errors.is_empty()).then_some(Self(Failure::Many(errors)))
             }
             other => (!other.is_cancelled()).then_some(Self(other)),
         }
