@@ -36,6 +36,7 @@
 use crate::case::Case;
 
 mod cancel_tools;
+mod cancelled_rule;
 mod catching;
 mod channel;
 mod channel_close;
@@ -51,35 +52,55 @@ mod contention;
 mod contention_locks;
 mod deadline;
 mod drop_everywhere;
+mod drops;
 mod effective;
 mod entry;
+mod errors;
 mod event;
+mod failing;
 mod finally;
 mod foreign;
+mod forgotten;
 mod grants;
 mod hand_over;
+mod handle;
 mod hosting;
 mod instrument;
 #[cfg(unix)]
 mod laws;
 mod limiter;
+mod locals;
 mod lock;
 mod locklike;
 mod mutex;
 mod net;
 mod net_cancel;
+mod nursery;
+mod nursery_exit;
+mod nursery_local;
+mod nursery_tools;
+mod panics;
 mod parking_lot;
 mod quiescence;
+mod race;
 mod reason;
+mod run;
 mod scope;
 mod semaphore;
 mod serve;
 mod shield;
 mod sleep;
 mod smoke;
+mod spawner;
+mod start;
+mod start_calls;
+mod start_scopes;
+mod stripping;
 mod subexecutor;
 mod sync_tools;
+mod tasks;
 mod timeout;
+mod typed;
 mod unbounded;
 mod wakes;
 
@@ -110,6 +131,26 @@ const TABLES: &[&[&[Case]]] = &[
     locklike::CASES,
     grants::CASES,
     &[hosting::CASES],
+    &[nursery::CASES],
+    &[nursery_exit::CASES],
+    &[nursery_local::CASES],
+    &[failing::CASES],
+    &[stripping::CASES],
+    &[errors::CASES],
+    &[cancelled_rule::CASES],
+    &[start::CASES],
+    &[start_scopes::CASES],
+    &[start_calls::CASES],
+    &[handle::CASES],
+    &[spawner::CASES],
+    &[race::CASES],
+    &[locals::CASES],
+    &[panics::CASES],
+    &[drops::CASES],
+    &[forgotten::CASES],
+    &[typed::CASES],
+    &[run::CASES],
+    &[tasks::CASES],
     &[smoke::CASES],
     &[scope::CASES],
     &[entry::CASES],
