@@ -39,6 +39,17 @@ impl CoreSlot {
         unsafe { self.run::<E>(root, BATCHES) }
     }
 
+    /// As [`CoreSlot::run_batches`], in a function of its own: for where one more call is not for each level, and a copy of
+    /// the loop for each type would only make programs larger.
+    ///
+    /// # Safety
+    /// As [`CoreSlot::run_batches`].
+    #[inline(never)]
+    pub(crate) unsafe fn run_batches_apart<E: TaskError>(&self, root: &Root) {
+        // SAFETY: by contract.
+        unsafe { self.run::<E>(root, BATCHES) }
+    }
+
     /// Polls the tasks that are runnable now, once.
     ///
     /// # Safety

@@ -276,7 +276,7 @@ where
     M: Mode<T, E>,
 {
     fn poll(&self, cx: &mut Context<'_>) -> Poll<M::Out> {
-        let polled = if context::root().is_null() { self.poll_outermost(cx) } else { self.poll_inside(cx) };
+        let polled = if context::root().is_null() { self.poll_outermost(cx) } else { self.poll_inside::<false>(cx) };
         match polled {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) => Poll::Ready(self.finish()),
@@ -317,7 +317,7 @@ where
     fn poll_outermost(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut own = self.own.take();
         let result = in_root(&mut own, cx, |cx| {
-            ready!(self.poll_inside(cx));
+            ready!(self.poll_inside::<true>(cx));
             self.outcome.set(Some(self.conclude()));
             Poll::Ready(())
         });
@@ -350,7 +350,7 @@ where
     }
 
     #[inline(always)]
-    fn poll_inside(&self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_inside<const OUTERMOST: bool>(&self, cx: &mut Context<'_>) -> Poll<()> {
         let shared = self.shared();
         let mut core = shared.core.get();
         if core.is_null() {
@@ -368,7 +368,13 @@ where
         core.notified.set(true);
         core.set_busy(false);
         // SAFETY: held.
-        unsafe { core.run_batches::<E>(root) };
+        unsafe {
+            if OUTERMOST {
+                core.run_batches_apart::<E>(root);
+            } else {
+                core.run_batches::<E>(root);
+            }
+        }
         if let Some(inbox) = shared.inbox.get() {
             return self.end_poll_with_inbox(inbox, core, root, cx);
         }

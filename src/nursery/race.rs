@@ -113,7 +113,7 @@ impl<T> Racing<T> {
         core.notified.set(true);
         core.set_busy(false);
         // SAFETY: held.
-        unsafe { core.run_batches::<Error>(root) };
+        unsafe { core.run_batches_apart::<Error>(root) };
         if core.live.get() > 0 {
             core.notified.set(false);
             if core.has_ready() {
