@@ -86,7 +86,7 @@ fn enough_programs_have_an_order_on_a_real_clock() {
     let golden = load("golden.jsonl");
     let suitable: Vec<_> = golden.iter().filter(|line| real_time::suits(line, &options)).collect();
     assert!(suitable.len() >= 200, "{}", suitable.len());
-    // What ends at once has no timer, and what never ends cannot be waited for.
+    // In what ends at once there is no order to see, and what never ends cannot be waited for.
     assert!(suitable.iter().all(|line| line.trace.end != 0 && line.trace.outcome.to_string() != "\"deadlock\""));
 }
 

@@ -31,23 +31,26 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Returns whether the order of a program's events may be expected of a clock that nobody stops.
 ///
-/// It has timers, that is, sleeps and deadlines which were in the future when they were set; it ends by itself, after
-/// [`LONGEST`] at most; its trace is determined; and no two of its timers are due within less than [`APART`] of each
-/// other, those that were given up included. So, whatever happens in it at one instant comes from one timer, and being
-/// somewhat late cannot decide a race.
+/// Its trace has events of different instants; it ends by itself, after [`LONGEST`] at most; its trace is determined; and
+/// no two of its timers are due within less than [`APART`] of each other, those that were given up included. A timer is
+/// a sleep, or a deadline, that was in the future when it was set. So, whatever happens in it at one instant comes from
+/// one timer, and being somewhat late cannot decide a race.
 ///
 /// The timers are those that are set in a replay on a virtual clock with these options. A program that cannot be
 /// replayed suits, so that it will fail.
 #[must_use]
 pub fn suits(line: &Line, options: &Options) -> bool {
     let ends = line.trace.outcome != Form::deadlock() && line.trace.end.as_f64().is_some_and(|end| end <= LONGEST);
-    if line.kind != Kind::Robust || !ends {
+    let mut instants = line.trace.tasks.values().flatten().map(Event::at);
+    let first = instants.next();
+    let differ = instants.any(|at| Some(at) != first);
+    if line.kind != Kind::Robust || !ends || !differ {
         return false;
     }
     let Ok(replayed) = record(&line.scenario, options, Time::Virtual) else { return true };
     let mut timers: Vec<_> = replayed.timers.iter().filter_map(serde_json::Value::as_f64).collect();
     timers.sort_by(f64::total_cmp);
-    !timers.is_empty() && timers.windows(2).all(|pair| pair[1] - pair[0] >= APART)
+    timers.windows(2).all(|pair| pair[1] - pair[0] >= APART)
 }
 
 /// Runs a line's program on the machine's clock and compares its order with the line's trace.
