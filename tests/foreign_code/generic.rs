@@ -135,7 +135,7 @@ fn closures_that_make_futures_run_in_tasks() {
         assert_eq!(count.load(Ordering::Relaxed), 49 * 50 / 2);
         let third = retry(5, |i| async move { if i == 2 { Ok(i) } else { Err(Error::msg(format!("attempt {i}"))) } });
         assert_eq!(third.await.unwrap(), 2);
-        let never: Result<()> = retry(2, |_| lift(async { Err("no").map_err(Error::msg) })).await;
+        let never: Result<()> = retry(2, |_| lift(async { Err(std::io::Error::other("no")) })).await;
         assert_eq!(never.unwrap_err().errors().len(), 2);
     });
 }

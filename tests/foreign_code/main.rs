@@ -5,6 +5,7 @@
 //! holds across its waits, and types that are erased or generic leave the compiler little to see that by. It is run, too,
 //! by as many workers as can steal it from each other.
 #![cfg(not(loom))]
+#![allow(clippy::unit_arg, reason = "the tests write what users write")]
 
 mod generic;
 mod handlers;
