@@ -12,6 +12,7 @@ use crate::sched::remote::{self, Mail, SlotPtr};
 use crate::sched::root::Root;
 use crate::sched::sync::Cell;
 use crate::sched::timers::{Target, TimerKey};
+use crate::task::park;
 use crate::task::wake::WakeRef;
 use crate::time::Instant;
 use std::cell::RefCell;
@@ -123,8 +124,11 @@ impl ScopeSlot {
     }
 
     /// Records that the scope is cancelled, here and in the handle. The node is for the caller.
+    ///
+    /// What is cancelled from outside already goes on being told of that: the reason that came first.
     fn call(&self, reason: Reason) {
-        self.reason.borrow_mut().get_or_insert_with(|| reason.clone());
+        let told = if self.node.is_effective() { park::reason_of(self.node.parent.get()) } else { reason.clone() };
+        self.reason.borrow_mut().get_or_insert(told);
         if let Some(shared) = &*self.shared.borrow() {
             shared.called(reason);
         }

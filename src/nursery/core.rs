@@ -264,8 +264,8 @@ impl CoreSlot {
         }
         wakes.wake();
         self.wake_parent();
-        // Last, since it may panic.
-        if root.is_special() {
+        // Last, since it may panic. A child has no name yet: `introduce` tells of it.
+        if root.is_special() && !h.vtable.get().is_child {
             crate::inspect::task_spawned(root, h);
         }
     }

@@ -12,7 +12,10 @@ use crate::error::{JoinError, Result};
 use crate::sched::node::SlotRef;
 use crate::sched::remote::{self, Mail};
 use crate::sched::root::Root;
+#[cfg(not(loom))]
 use crate::sync::guarded::Guarded;
+#[cfg(loom)]
+use crate::sync::guarded::model::Guarded;
 use crate::task::header::Header;
 use crate::task::park::{self, Entry, Parked};
 use pin_project_lite::pin_project;

@@ -3,7 +3,7 @@
 use super::child::{abandon, spawn_task};
 use super::core::CoreSlot;
 use super::handle::{Apart, Handle, JoinCell, JoinHead, Joined, Stage};
-use super::task::{Name, name_task};
+use super::task::{Name, introduce};
 use crate::error::TaskError;
 use crate::sched::pool;
 use crate::sched::root::Root;
@@ -117,9 +117,10 @@ where
         } else {
             let apart = Apart::new();
             let h = &*spawn_task::<_, E>(core, root, Joined::new(fut, apart.clone()));
-            name_task(h, name);
             apart.bind(h);
-            Handle::apart(apart)
+            let handle = Handle::apart(apart);
+            introduce(h, root, name);
+            handle
         }
     }
 }
@@ -141,8 +142,8 @@ where
         (*slot).begin(root, vtable, core);
         // First: it must leave the slot also if an instrument panics.
         let handle = Handle::new(head);
-        name_task(&*slot, name);
         core.adopt_new(&*slot, root, &core.group);
+        introduce(&*slot, root, name);
         handle
     }
 }

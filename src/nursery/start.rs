@@ -15,7 +15,7 @@ use super::core::CoreSlot;
 use super::errors::Errors;
 use super::inbox::Inbox;
 use super::open::{Job, Shared, move_task};
-use super::task::{Name, name_task};
+use super::task::{Name, introduce};
 use crate::cancel::region::{drop_in_root, in_root};
 use crate::cancel::slot::attach;
 use crate::error::{Error, Result, StartError, TaskError};
@@ -217,8 +217,9 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
             // SAFETY: `in_root` sees to it that the context has a root; the errors are boxed.
             unsafe {
                 self.core = CoreSlot::open(&raw const *self.errors, None, self.at);
-                let h = &*spawn_task::<_, E>(&*self.core, &*context::root(), fut);
-                name_task(h, self.name.take());
+                let root = &*context::root();
+                let h = &*spawn_task::<_, E>(&*self.core, root, fut);
+                introduce(h, root, self.name.take());
                 self.cell.lock().child = Some(SlotRef::new(&h.node));
             }
         } else {

@@ -83,10 +83,14 @@ pub(crate) fn current_locals() -> Option<Arc<Locals>> {
     }
 }
 
+/// Names a task that was just spawned, then has the instrument told of it.
 #[inline(always)]
-pub(crate) fn name_task(h: &Header, name: Name) {
+pub(crate) fn introduce(h: &Header, root: &Root, name: Name) {
     if name.is_some() {
         h.with_extras(|e| e.name = name);
+    }
+    if root.is_special() {
+        crate::inspect::task_spawned(root, h);
     }
 }
 
@@ -100,7 +104,7 @@ where
     Box::new(move |core, root| {
         // SAFETY: run by the nursery that the job was left for, in its poll.
         let h = unsafe { &*spawn_task::<F, E>(core, root, fut) };
-        name_task(h, name);
+        introduce(h, root, name);
         if locals.is_some() {
             h.with_extras(|e| e.locals = locals);
         }
@@ -127,7 +131,7 @@ where
         Some((core, root)) => {
             // SAFETY: held; the future lives as long as the nursery by the caller's bounds.
             let h = unsafe { &*spawn_task::<F, E>(core, root, fut) };
-            name_task(h, name);
+            introduce(h, root, name);
         }
         None => remotely(shared, fut, name, |_| ()),
     }
@@ -153,7 +157,7 @@ where
         let (fut, then, locals) = parts.get();
         // SAFETY: run by the nursery that the job was left for, in its poll.
         let h = unsafe { &*spawn_task::<F, E>(core, root, fut) };
-        name_task(h, name);
+        introduce(h, root, name);
         if locals.is_some() {
             h.with_extras(|e| e.locals = locals);
         }

@@ -241,6 +241,16 @@ pub(crate) unsafe fn push(header: *const Header) {
 /// # Safety
 /// This thread holds `root` and it is the context's, or it has ended.
 pub(crate) unsafe fn drain(root: &Root) {
+    // SAFETY: by contract.
+    unsafe { drain_after(root, || ()) }
+}
+
+/// As [`drain`], with `first` between the taking and the wakes: what a waker's thread had left before it woke is seen by
+/// the task that it woke, if `first` takes that in.
+///
+/// # Safety
+/// As [`drain`].
+pub(crate) unsafe fn drain_after(root: &Root, first: impl FnOnce()) {
     /// If a foreign waker panics, the others are woken all the same.
     struct Rest<'a>(&'a Root, Taken<Header>);
     impl Drop for Rest<'_> {
@@ -250,6 +260,7 @@ pub(crate) unsafe fn drain(root: &Root) {
         }
     }
     let mut rest = Rest(root, root.stack.take());
+    first();
     // SAFETY: as above.
     unsafe { drain_taken(root, &mut rest.1) };
 }

@@ -455,12 +455,15 @@ impl Root {
 
     fn take_in(&self) {
         if self.bell.silence() {
-            let mut after = After::new();
-            // SAFETY: this thread holds the root, which is the context's.
-            unsafe { remote::read_mail(self, &mut after) };
-            after.finish();
+            let read = || {
+                let mut after = After::new();
+                // SAFETY: this thread holds the root, which is the context's.
+                unsafe { remote::read_mail(self, &mut after) };
+                after.finish();
+            };
+            // A cancel that a thread left before it woke a task comes first.
             // SAFETY: as above.
-            unsafe { remote::drain(self) };
+            unsafe { remote::drain_after(self, read) };
         }
     }
 
@@ -514,7 +517,10 @@ impl Root {
         let mut cx = Context::from_waker(&waker);
         self.budget.set(BUDGET);
         let mut passes = 0;
-        self.read_clock();
+        // Without a timer nobody asks. One that is made in this turn is resolved with a reading of its own, or has its alarm.
+        if self.is_virtual.get() || self.timers.borrow().next().is_some() {
+            self.read_clock();
+        }
         if moved {
             self.rehost();
         }

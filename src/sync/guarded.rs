@@ -234,6 +234,55 @@ cfg_if::cfg_if! {
     }
 }
 
+/// The same for the models, of what lives in slots: loom's mutex, which it watches, and which no constant can hold.
+#[cfg(loom)]
+pub(crate) mod model {
+    use crate::sched::root::Root;
+    use std::ops::{Deref, DerefMut};
+
+    pub(crate) struct Guarded<T>(loom::sync::Mutex<T>);
+
+    impl<T> Guarded<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::sync::Mutex::new(value))
+        }
+
+        /// # Safety
+        /// There is room for it; `init` writes a valid value.
+        pub(crate) unsafe fn init_at(at: *mut Self, _root: &Root, init: impl FnOnce(*mut T)) {
+            let mut value = std::mem::MaybeUninit::uninit();
+            init(value.as_mut_ptr());
+            // SAFETY: by contract.
+            unsafe { at.write(Self::new(value.assume_init())) };
+        }
+
+        pub(crate) fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+            f(&mut self.0.lock().unwrap())
+        }
+
+        /// Never biased.
+        pub(crate) fn fast(&self) -> Option<Fast<'_, T>> {
+            None
+        }
+    }
+
+    pub(crate) struct Fast<'a, T>(&'a mut T, std::convert::Infallible);
+
+    impl<T> Deref for Fast<'_, T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            self.0
+        }
+    }
+
+    impl<T> DerefMut for Fast<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            self.0
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -135,7 +135,7 @@ pub(crate) fn cancelled() -> Cancelled {
 }
 
 /// The reason of the nearest scope that was cancelled itself.
-fn reason_of(mut at: *const Node) -> Reason {
+pub(crate) fn reason_of(mut at: *const Node) -> Reason {
     while !at.is_null() {
         // SAFETY: the context's node and its parents are alive and held.
         let node = unsafe { &*at };

@@ -35,17 +35,142 @@
 
 use crate::case::Case;
 
+mod cancel_tools;
+mod cancelled_rule;
+mod catching;
+mod channel;
+mod channel_close;
+mod channel_close_turns;
+mod channel_producer;
+mod channel_stream;
+mod channel_values;
+mod checkpoint;
+mod clock;
+mod condition;
+mod condition_cancel;
+mod contention;
+mod contention_locks;
+mod deadline;
+mod drop_everywhere;
+mod drops;
+mod effective;
+mod entry;
+mod errors;
+mod event;
+mod failing;
+mod finally;
+mod foreign;
+mod forgotten;
+mod grants;
+mod hand_over;
+mod handle;
 mod hosting;
+mod instrument;
 #[cfg(unix)]
 mod laws;
+mod limiter;
+mod locals;
+mod lock;
+mod locklike;
+mod mutex;
+mod net;
+mod net_cancel;
+mod nursery;
+mod nursery_exit;
+mod nursery_local;
+mod nursery_tools;
+mod panics;
+mod parking_lot;
+mod quiescence;
+mod race;
+mod reason;
+mod run;
+mod scope;
+mod semaphore;
+mod serve;
+mod shield;
+mod sleep;
 mod smoke;
+mod spawner;
+mod start;
+mod start_calls;
+mod start_scopes;
+mod stripping;
+mod subexecutor;
+mod sync_tools;
+mod tasks;
+mod timeout;
+mod typed;
+mod unbounded;
+mod wakes;
 
 /// The tables, by area.
 const TABLES: &[&[&[Case]]] = &[
     #[cfg(unix)]
     laws::CASES,
+    &[channel::CASES],
+    &[channel_values::CASES],
+    &[channel_close::CASES],
+    &[channel_close_turns::CASES],
+    &[channel_producer::CASES],
+    &[channel_stream::CASES],
+    &[unbounded::CASES],
+    &[condition::CASES],
+    &[condition_cancel::CASES],
+    &[contention::CASES],
+    &[contention_locks::CASES],
+    &[event::CASES],
+    &[limiter::CASES],
+    &[lock::CASES],
+    &[mutex::CASES],
+    &[net::CASES],
+    &[net_cancel::CASES],
+    &[parking_lot::CASES],
+    &[semaphore::CASES],
+    &[serve::CASES],
+    locklike::CASES,
+    grants::CASES,
     &[hosting::CASES],
+    &[nursery::CASES],
+    &[nursery_exit::CASES],
+    &[nursery_local::CASES],
+    &[failing::CASES],
+    &[stripping::CASES],
+    &[errors::CASES],
+    &[cancelled_rule::CASES],
+    &[start::CASES],
+    &[start_scopes::CASES],
+    &[start_calls::CASES],
+    &[handle::CASES],
+    &[spawner::CASES],
+    &[race::CASES],
+    &[locals::CASES],
+    &[panics::CASES],
+    &[drops::CASES],
+    &[forgotten::CASES],
+    &[typed::CASES],
+    &[run::CASES],
+    &[tasks::CASES],
     &[smoke::CASES],
+    &[scope::CASES],
+    &[entry::CASES],
+    &[catching::CASES],
+    &[deadline::CASES],
+    &[effective::CASES],
+    &[timeout::CASES],
+    &[shield::CASES],
+    &[reason::CASES],
+    &[checkpoint::CASES],
+    &[foreign::CASES],
+    &[subexecutor::CASES],
+    &[finally::CASES],
+    &[sleep::CASES],
+    &[clock::CASES],
+    &[quiescence::CASES],
+    &[wakes::CASES],
+    &[drop_everywhere::CASES],
+    &[hand_over::CASES],
+    &[instrument::CASES],
 ];
 
 /// Returns all cases, in order.

@@ -9,7 +9,7 @@
 //! wakes   stacks and bell         adoption   subtrees that change roots
 //! gate    holds and mail          recycling  slots and cells that are used again
 //! pool    slots given back        start      a child that is handed to another root
-//! inbox   jobs, rings, starts
+//! inbox   jobs, rings, starts                       handles    values in the slots of children
 //! ```
 //!
 //! Where a number of preemptions is given, interleavings with more of them are left out.
@@ -17,6 +17,7 @@
 mod adoption;
 mod count;
 mod gate;
+mod handles;
 mod inbox;
 mod pool;
 mod recycling;
