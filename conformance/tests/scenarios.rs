@@ -7,8 +7,10 @@ use std::sync::Arc;
 use trine::testing::Order;
 use trine_conformance::host::{self, Host};
 use trine_conformance::scenario::model::{Kind, Line};
-use trine_conformance::scenario::{Children, Options, Verdict, judge};
+use trine_conformance::scenario::{Children, Options, Verdict, judge, real_time};
 use trine_conformance::suite;
+#[cfg(unix)]
+use trine_conformance::{faulty, host::Driven};
 
 const ORDERS: [Order; 3] = [Order::Fifo, Order::Lifo, Order::Shuffle(1)];
 
@@ -76,4 +78,29 @@ fn printed_programs_read_back_as_themselves() {
         let again = Line::parse(&json.to_string()).unwrap();
         assert_eq!(serde_json::to_value(&again).unwrap(), json);
     }
+}
+
+#[test]
+fn enough_programs_have_an_order_on_a_real_clock() {
+    let options = Options { host: host::all().remove(0), order: Order::Fifo, children: Children::Borrowed };
+    let golden = load("golden.jsonl");
+    let suitable: Vec<_> = golden.iter().filter(|line| real_time::suits(line, &options)).collect();
+    assert!(suitable.len() >= 200, "{}", suitable.len());
+    // In what ends at once there is no order to see, and what never ends cannot be waited for.
+    assert!(suitable.iter().all(|line| line.trace.end != 0 && line.trace.outcome.to_string() != "\"deadlock\""));
+}
+
+#[cfg(unix)]
+#[test]
+fn timers_that_are_ticks_late_are_noticed_on_a_real_clock() {
+    let late = faulty::all().find(|fault| fault.name == "alarm-is-late").expect("it is there");
+    let host = Arc::new(Driven::new((late.wrap)(trine_native::native())));
+    let options = Options { host, order: Order::Fifo, children: Children::Borrowed };
+    let golden = load("golden.jsonl");
+    let mut programs = golden.iter().filter(|line| real_time::suits(line, &options));
+    let noticed = programs.find_map(|line| {
+        let verdict = real_time::judge(line, &options, real_time::TICK);
+        (!matches!(verdict, Verdict::Passed)).then_some(verdict)
+    });
+    assert!(real_time::may_be_late(&noticed.expect("one program at least goes wrong")));
 }

@@ -12,9 +12,11 @@
 
 mod channels;
 mod errors;
+mod net;
 mod nurseries;
 mod running;
 mod scopes;
+mod sending;
 mod sync;
 mod time;
 mod typed;

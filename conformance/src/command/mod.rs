@@ -50,6 +50,13 @@ impl Arguments {
         let text = self.0.pop_front().ok_or_else(|| CommandError::MissingValue(option.to_owned()))?;
         text.parse().map_err(|_| CommandError::BadValue { option: option.to_owned(), value: text })
     }
+
+    /// The value of the option just read, if the next argument is a value for it.
+    fn optional_value<T: FromStr>(&mut self) -> Option<T> {
+        let value = self.0.front()?.parse().ok()?;
+        self.0.pop_front();
+        Some(value)
+    }
 }
 
 /// `--name=value` is read as `--name value`.
@@ -89,7 +96,7 @@ pub(crate) enum CommandError {
     UnknownBackend { name: String, available: Vec<String> },
     MissingValue(String),
     BadValue { option: String, value: String },
-    NoFile,
+    TooFew { wanted: usize, there: usize },
     NoSuchScenario(String),
     Read(PathBuf, std::io::Error),
     Write(PathBuf, std::io::Error),
@@ -109,7 +116,7 @@ impl fmt::Display for CommandError {
             }
             Self::MissingValue(option) => write!(f, "`--{option}` needs a value"),
             Self::BadValue { option, value } => write!(f, "`{value}` is no value for `--{option}`; see `--help`"),
-            Self::NoFile => f.write_str("no scenario file given"),
+            Self::TooFew { wanted, there } => write!(f, "a sample of {wanted} is more than the {there} there are"),
             Self::NoSuchScenario(id) => write!(f, "no scenario `{id}` in these files"),
             Self::Read(path, error) => write!(f, "cannot read {}: {error}", path.display()),
             Self::Write(path, error) => write!(f, "cannot write {}: {error}", path.display()),

@@ -5,6 +5,7 @@ use super::{Argument, Arguments, CommandError, hosts};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -14,22 +15,32 @@ use std::thread;
 use std::time::{Duration, Instant};
 use trine::testing::Order;
 use trine_conformance::scenario::model::{Kind, Line};
-use trine_conformance::scenario::{Children, Difference, Options, Verdict, judge, replay, show};
+use trine_conformance::scenario::{Children, Options, Verdict, judge, real_time, replay, show};
 use trine_conformance::suite;
 
 pub(super) const HELP: &str = "\
-scenarios FILE...     replay scenarios and compare with the traces of real Trio
+scenarios [FILE...]   replay scenarios and compare with the traces of real Trio; default: data/golden.jsonl
     --backend NAME|all            default: native
     --order fifo|lifo             default: fifo, unless there is --shuffle; may be repeated
     --shuffle SEED|FIRST..LAST    shuffled order; a range includes both ends; may be repeated
     --children borrowed|static|both
                                   how children are started; default: borrowed
+    --real-time [TICK_MS]         on the machine's clock, a tick so many milliseconds, default: 20. Takes those programs
+                                  whose timers are far enough apart and compares the order of their events. A program
+                                  that goes wrong has one more try, with a tick twice as long, and both are printed
+    --sample N                    replay only so many programs, evenly spread over those there are
     --show ID                     print one program, its expected trace and the trace got
     --brief                       of failures print the names only
-    --jobs N                      threads; default: one for each core";
+    --jobs N                      threads; default: one for each core, and 32 for each with --real-time";
 
 /// A program runs in microseconds; one that takes so long will never end.
 const STUCK: Duration = Duration::from_secs(30);
+
+/// The generated programs, where this was built.
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/golden.jsonl");
+
+/// On the machine's clock, programs spend their time asleep: so many threads share a core.
+const SLEEPERS: usize = 32;
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
     let Some(request) = Request::parse(arguments)? else {
@@ -41,6 +52,18 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
         let path = Path::new(file);
         let text = fs::read_to_string(path).map_err(|error| CommandError::Read(path.to_owned(), error))?;
         lines.extend(Line::parse_all(&text).map_err(|error| CommandError::Parse(path.to_owned(), error))?);
+    }
+    let all = lines.len();
+    if let (Some(_), Some(options)) = (request.tick, request.configurations.first()) {
+        lines.retain(|line| real_time::suits(line, options));
+    }
+    let suitable = lines.len();
+    if let Some(wanted) = request.sample {
+        lines = spread(lines, wanted)?;
+    }
+    if let Some(tick) = request.tick {
+        let taken = lines.len();
+        println!("real time, a tick of {tick:?}: {taken} of the {suitable} programs, of {all}, whose timers are apart");
     }
     if let Some(id) = &request.show {
         lines.retain(|line| line.id == *id);
@@ -54,10 +77,24 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
     Ok(replay_all(&request, &lines))
 }
 
+/// So many of the lines, as far apart as can be.
+fn spread(lines: Vec<Line>, wanted: usize) -> Result<Vec<Line>, CommandError> {
+    let there = lines.len();
+    if wanted > there {
+        return Err(CommandError::TooFew { wanted, there });
+    }
+    // Taken is the line with which another part of `wanted` equal ones begins.
+    let begins = |index: &usize| (index * wanted) % there.max(1) < wanted;
+    Ok((0..).zip(lines).filter(|(index, _)| begins(index)).map(|(_, line)| line).collect())
+}
+
 /// What the command line asks for.
 struct Request {
     files: Vec<String>,
     configurations: Vec<Options>,
+    /// On the machine's clock: how long a tick is.
+    tick: Option<Duration>,
+    sample: Option<usize>,
     show: Option<String>,
     brief: bool,
     jobs: usize,
@@ -68,6 +105,7 @@ impl Request {
     fn parse(mut arguments: Arguments) -> Result<Option<Self>, CommandError> {
         let (mut files, mut orders, mut backend) = (Vec::new(), Vec::new(), "native".to_owned());
         let (mut modes, mut show, mut brief, mut jobs) = (vec![Children::Borrowed], None, false, None);
+        let (mut tick, mut sample) = (None, None);
         while let Some(argument) = arguments.next() {
             let option = match argument {
                 Argument::Operand(file) => {
@@ -81,6 +119,11 @@ impl Request {
                 "order" => orders.push(arguments.value::<NamedOrder>(&option)?.0),
                 "shuffle" => orders.extend(arguments.value::<Seeds>(&option)?.0),
                 "children" => modes = arguments.value::<Modes>(&option)?.0,
+                "real-time" => {
+                    let chosen: Option<NonZeroU64> = arguments.optional_value();
+                    tick = Some(chosen.map_or(real_time::TICK, |millis| Duration::from_millis(millis.get())));
+                }
+                "sample" => sample = Some(arguments.value(&option)?),
                 "show" => show = Some(arguments.value(&option)?),
                 "brief" => brief = true,
                 "jobs" => jobs = Some(arguments.value(&option)?),
@@ -89,7 +132,7 @@ impl Request {
             }
         }
         if files.is_empty() {
-            return Err(CommandError::NoFile);
+            files.push(GOLDEN.to_owned());
         }
         if orders.is_empty() {
             orders.push(Order::Fifo);
@@ -104,9 +147,33 @@ impl Request {
                 }));
             }
         }
-        let jobs = jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
-        Ok(Some(Self { files, configurations, show, brief, jobs }))
+        let for_each_core = if tick.is_some() { SLEEPERS } else { 1 };
+        let cores = || thread::available_parallelism().map_or(1, usize::from);
+        let jobs = jobs.unwrap_or_else(|| for_each_core * cores()).max(1);
+        Ok(Some(Self { files, configurations, tick, sample, show, brief, jobs }))
     }
+
+    /// Judges a line; on the machine's clock, once more if that may only have been late.
+    fn judge(&self, line: &Line, options: &Options) -> Judged {
+        let Some(tick) = self.tick else { return Judged { verdict: judge(line, options), first: None } };
+        let verdict = real_time::judge(line, options, tick);
+        if !real_time::may_be_late(&verdict) {
+            return Judged { verdict, first: None };
+        }
+        Judged { verdict: real_time::judge(line, options, 2 * tick), first: Some(verdict) }
+    }
+
+    /// After how long a program will never end.
+    fn stuck(&self) -> Duration {
+        // Two tries, each of twice the time that it should take and of a pause, the second with longer ticks.
+        STUCK + self.tick.unwrap_or_default().mul_f64(6.0 * real_time::LONGEST)
+    }
+}
+
+/// What became of a line, and of its first try if there were two.
+struct Judged {
+    verdict: Verdict,
+    first: Option<Verdict>,
 }
 
 struct NamedOrder(Order);
@@ -160,8 +227,8 @@ fn print_line(line: &Line, options: &Options) {
 
 /// Replays every line under every configuration and prints the report; its last line is the count.
 fn replay_all(request: &Request, lines: &[Line]) -> ExitCode {
-    let jobs = Jobs { configurations: &request.configurations, lines, next: AtomicUsize::new(0) };
-    let verdicts = jobs.judge(request.jobs);
+    let jobs = Jobs { request, lines, next: AtomicUsize::new(0) };
+    let verdicts = jobs.judge();
     let mut total = Counts::default();
     for (options, verdicts) in request.configurations.iter().zip(verdicts.chunks(lines.len().max(1))) {
         let mut report = Report::default();
@@ -175,7 +242,7 @@ fn replay_all(request: &Request, lines: &[Line]) -> ExitCode {
 
 /// Each line under each configuration: all lines under the first one, then under the second, and so on.
 struct Jobs<'a> {
-    configurations: &'a [Options],
+    request: &'a Request,
     lines: &'a [Line],
     /// Number of the first job that no thread has taken.
     next: AtomicUsize,
@@ -186,9 +253,9 @@ type Current = Mutex<Option<(usize, Instant)>>;
 
 impl<'a> Jobs<'a> {
     /// The verdicts of all jobs, in their order. Ends the process if a job does not come to an end.
-    fn judge(&self, threads: usize) -> Vec<Verdict> {
-        let current: Vec<Current> = (0..threads).map(|_| Mutex::new(None)).collect();
-        let mut verdicts: Vec<_> = (0..self.configurations.len() * self.lines.len()).map(|_| None).collect();
+    fn judge(&self) -> Vec<Judged> {
+        let current: Vec<Current> = (0..self.request.jobs).map(|_| Mutex::new(None)).collect();
+        let mut verdicts: Vec<_> = (0..self.request.configurations.len() * self.lines.len()).map(|_| None).collect();
         let (send, receive) = mpsc::channel();
         thread::scope(|scope| {
             for current in &current {
@@ -197,7 +264,7 @@ impl<'a> Jobs<'a> {
             }
             drop(send);
             loop {
-                match receive.recv_timeout(STUCK) {
+                match receive.recv_timeout(self.request.stuck()) {
                     Ok((job, verdict)) => verdicts[job] = Some(verdict),
                     Err(mpsc::RecvTimeoutError::Timeout) => self.stop_if_stuck(&current),
                     Err(mpsc::RecvTimeoutError::Disconnected) => break,
@@ -209,17 +276,17 @@ impl<'a> Jobs<'a> {
 
     fn get(&self, job: usize) -> Option<(&'a Options, &'a Line)> {
         let line = self.lines.get(job % self.lines.len().max(1))?;
-        Some((self.configurations.get(job / self.lines.len())?, line))
+        Some((self.request.configurations.get(job / self.lines.len())?, line))
     }
 
-    fn work(&self, current: &Current, results: &mpsc::Sender<(usize, Verdict)>) {
+    fn work(&self, current: &Current, results: &mpsc::Sender<(usize, Judged)>) {
         loop {
             let job = self.next.fetch_add(1, Ordering::Relaxed);
             let Some((options, line)) = self.get(job) else { break };
             *lock(current) = Some((job, Instant::now()));
-            let verdict = judge(line, options);
+            let judged = self.request.judge(line, options);
             *lock(current) = None;
-            if results.send((job, verdict)).is_err() {
+            if results.send((job, judged)).is_err() {
                 break;
             }
         }
@@ -228,8 +295,10 @@ impl<'a> Jobs<'a> {
     /// A thread cannot be stopped, so the process is.
     fn stop_if_stuck(&self, current: &[Current]) {
         let jobs = current.iter().filter_map(|current| *lock(current));
-        let mut stuck =
-            jobs.filter(|(_, since)| since.elapsed() >= STUCK).filter_map(|(job, _)| self.get(job)).peekable();
+        let mut stuck = jobs
+            .filter(|(_, since)| since.elapsed() >= self.request.stuck())
+            .filter_map(|(job, _)| self.get(job))
+            .peekable();
         if stuck.peek().is_none() {
             return;
         }
@@ -264,13 +333,22 @@ impl Counts {
 struct Report {
     counts: Counts,
     failures: String,
+    /// How many lines had two tries, and what the first of them was.
+    again: usize,
+    first_tries: String,
     /// By kind and reason.
     skipped: BTreeMap<(Kind, &'static str), Vec<String>>,
 }
 
 impl Report {
-    fn add(&mut self, line: &Line, verdict: &Verdict, options: &Options, brief: bool) {
-        let details = match verdict {
+    fn add(&mut self, line: &Line, judged: &Judged, options: &Options, brief: bool) {
+        if let Some(first) = &judged.first {
+            self.again += 1;
+            let details = if brief { String::new() } else { details(first) };
+            let _ = write!(self.first_tries, "AGAIN {} ({options})\n{details}", line.id);
+        }
+        let verdict = &judged.verdict;
+        match verdict {
             Verdict::Passed => {
                 self.counts.passed += 1;
                 return;
@@ -280,20 +358,21 @@ impl Report {
                 self.skipped.entry((*kind, reason(*kind, &line.id))).or_default().push(line.id.clone());
                 return;
             }
-            Verdict::Failed(differences) => listed(differences),
-            Verdict::Broken(error) => format!("  {error}\n"),
-            other => format!("  {other:?}\n"),
-        };
-        self.counts.failed += 1;
-        let _ = writeln!(self.failures, "FAILED {} ({options})", line.id);
-        if !brief {
-            self.failures.push_str(&details);
+            _ => {}
         }
+        self.counts.failed += 1;
+        let details = if brief { String::new() } else { details(verdict) };
+        let _ = write!(self.failures, "FAILED {} ({options})\n{details}", line.id);
     }
 
     fn text(&self, options: &Options) -> String {
         let Counts { passed, failed, skipped } = self.counts;
-        let mut text = format!("{}{options}: {passed} passed, {failed} failed, {skipped} skipped\n", self.failures);
+        let mut text = format!("{}{}{options}: ", self.first_tries, self.failures);
+        let again = match self.again {
+            0 => String::new(),
+            again => format!("; {again} had a second try"),
+        };
+        let _ = writeln!(text, "{passed} passed, {failed} failed, {skipped} skipped{again}");
         for ((kind, reason), ids) in &self.skipped {
             let _ = writeln!(text, "  skipped as {kind} ({reason}): {}", ids.join(" "));
         }
@@ -301,6 +380,41 @@ impl Report {
     }
 }
 
-fn listed(differences: &[Difference]) -> String {
-    differences.iter().map(|difference| format!("  {difference}\n")).collect()
+/// What was wrong.
+fn details(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Failed(differences) => differences.iter().map(|difference| format!("  {difference}\n")).collect(),
+        Verdict::Broken(error) => format!("  {error}\n"),
+        other => format!("  {other:?}\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers of the lines that a sample of `wanted` of `there` has.
+    fn sampled(there: usize, wanted: usize) -> Result<Vec<usize>, CommandError> {
+        let trace = r#"{"outcome":"ok","end":0,"tasks":{}}"#;
+        let line = |id| {
+            let program = format!(r#"{{"id":"{id}","v":1,"resources":[],"main":[]}}"#);
+            Line::parse(&format!(r#"{{"id":"{id}","kind":"robust","scenario":{program},"trace":{trace}}}"#)).unwrap()
+        };
+        Ok(spread((0..there).map(line).collect(), wanted)?.iter().map(|line| line.id.parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn sample_is_spread_evenly_and_has_the_wanted_size() {
+        assert_eq!(sampled(10, 5).unwrap(), [0, 2, 4, 6, 8]);
+        assert_eq!(sampled(10, 10).unwrap().len(), 10);
+        assert!(sampled(0, 0).unwrap().is_empty());
+        for (there, wanted) in [(10, 3), (543, 200), (7, 6), (200, 199)] {
+            assert_eq!(sampled(there, wanted).unwrap().len(), wanted);
+        }
+    }
+
+    #[test]
+    fn sample_of_more_than_there_is_is_refused() {
+        assert!(matches!(sampled(3, 4), Err(CommandError::TooFew { wanted: 4, there: 3 })));
+    }
 }

@@ -4,13 +4,15 @@
 //!
 //! 1. [`model`] reads a line of a scenario file; what it does not know is an error, never skipped;
 //! 2. [`replay()`] runs the program on a virtual clock under [`Options`] and records a [`Trace`];
-//! 3. [`judge`] compares that with the recorded one and tells the difference task by task.
+//! 3. [`judge`] compares that with the recorded one and tells the difference task by task; [`real_time`] does so for a
+//!    run on the machine's clock, where only the order can be compared.
 //!
 //! Errors are compared by their canonical [`Form`]; [`show`] prints programs and traces for people.
 
 mod form;
 mod interp;
 pub mod model;
+pub mod real_time;
 mod replay;
 pub mod show;
 mod trace;

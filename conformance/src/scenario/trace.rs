@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Events shown before a difference.
 const CONTEXT: usize = 3;
@@ -21,6 +21,34 @@ pub struct Event(Vec<Value>);
 impl Event {
     pub(super) fn new(at: Value, kind: &str, arguments: impl IntoIterator<Item = Value>) -> Self {
         Self([at, Value::from(kind)].into_iter().chain(arguments).collect())
+    }
+
+    /// When it was.
+    pub(super) fn at(&self) -> &Value {
+        self.0.first().unwrap_or(&Value::Null)
+    }
+
+    /// What it tells of time: when it was, and its arguments if they are instants, too.
+    pub(super) fn instants(&self) -> impl Iterator<Item = &Value> {
+        let all = if self.tells_time() { self.0.len() } else { 1 };
+        self.0[..all.min(self.0.len())].iter().filter(|value| value.is_number())
+    }
+
+    /// Is it the same but for instants? One that is not finite is no instant: `inf` is not a later 7.
+    pub(super) fn is_alike(&self, other: &Self) -> bool {
+        let timeless = |event: &Self| -> Vec<Value> {
+            let tells = event.tells_time();
+            let value = |(index, value): (usize, &Value)| match index == 0 || (tells && value.is_number()) {
+                true => Value::Null,
+                false => value.clone(),
+            };
+            event.0.iter().enumerate().map(value).collect()
+        };
+        timeless(self) == timeless(other)
+    }
+
+    fn tells_time(&self) -> bool {
+        matches!(self.0.get(1).and_then(Value::as_str), Some("time" | "effective_deadline"))
     }
 }
 
@@ -47,14 +75,28 @@ impl Trace {
     /// How `got` differs from `self`, which is what was expected; empty if it does not.
     #[must_use]
     pub fn compare(&self, got: &Self) -> Vec<Difference> {
-        let whole = [("outcome", self.outcome.to_string(), got.outcome.to_string())]
-            .into_iter()
-            .chain([("end", self.end.to_string(), got.end.to_string())])
-            .filter(|(_, expected, got)| expected != got)
-            .map(|(what, expected, got)| Difference::Whole { what, expected, got });
+        let end = differing("end", &self.end, &got.end);
+        let mut differences: Vec<_> =
+            differing("outcome", &self.outcome, &got.outcome).into_iter().chain(end).collect();
+        differences.extend(self.compare_tasks(got, Event::eq));
+        differences
+    }
+
+    /// How `got` differs from `self`, if nothing is said of time but that it does not run backwards: tasks must do the
+    /// same in the same order, and nothing may be early.
+    pub(super) fn compare_but_for_time(&self, got: &Self) -> Vec<Difference> {
+        let mut differences: Vec<_> = differing("outcome", &self.outcome, &got.outcome).into_iter().collect();
+        differences.extend(self.compare_tasks(got, Event::is_alike));
+        if differences.is_empty() {
+            differences.extend(self.tasks.keys().filter_map(|task| early(task, self.events(task), got.events(task))));
+        }
+        differences
+    }
+
+    fn compare_tasks(&self, got: &Self, same: fn(&Event, &Event) -> bool) -> Vec<Difference> {
         let names: BTreeSet<_> = self.tasks.keys().chain(got.tasks.keys()).collect();
-        let tasks = names.into_iter().filter_map(|name| compare_task(name, self.events(name), got.events(name)));
-        whole.chain(tasks).collect()
+        let compare = |name: &String| compare_task(name, self.events(name), got.events(name), same);
+        names.into_iter().filter_map(compare).collect()
     }
 
     /// The events of a task; none if it is not there.
@@ -64,8 +106,16 @@ impl Trace {
     }
 }
 
-fn compare_task(task: &str, expected: &[Event], got: &[Event]) -> Option<Difference> {
-    let index = (0..expected.len().max(got.len())).find(|&i| expected.get(i) != got.get(i))?;
+fn differing<T: fmt::Display + PartialEq>(what: &'static str, expected: &T, got: &T) -> Option<Difference> {
+    (expected != got).then(|| Difference::Whole { what, expected: expected.to_string(), got: got.to_string() })
+}
+
+fn compare_task(task: &str, expected: &[Event], got: &[Event], same: fn(&Event, &Event) -> bool) -> Option<Difference> {
+    let differs = |i: &usize| match (expected.get(*i), got.get(*i)) {
+        (Some(expected), Some(got)) => !same(expected, got),
+        _ => true,
+    };
+    let index = (0..expected.len().max(got.len())).find(differs)?;
     Some(Difference::Task {
         task: task.to_owned(),
         index,
@@ -74,6 +124,15 @@ fn compare_task(task: &str, expected: &[Event], got: &[Event]) -> Option<Differe
         got: got.get(index).cloned(),
         after: expected.iter().skip(index + 1).take(CONTEXT).cloned().collect(),
     })
+}
+
+/// The first event that tells of an earlier instant than the expected one.
+fn early(task: &str, expected: &[Event], got: &[Event]) -> Option<Difference> {
+    let is_early = |(expected, got): &(&Event, &Event)| {
+        expected.instants().zip(got.instants()).any(|(expected, got)| got.as_f64() < expected.as_f64())
+    };
+    let (expected, got) = expected.iter().zip(got).find(is_early)?;
+    Some(Difference::Early { task: task.to_owned(), expected: expected.clone(), got: got.clone() })
 }
 
 /// Where two traces part.
@@ -104,6 +163,26 @@ pub enum Difference {
         /// What Trio did next.
         after: Vec<Event>,
     },
+    /// On a real clock: an event, or an instant that it tells, is early.
+    Early {
+        /// Whose event it is.
+        task: String,
+        /// What Trio did.
+        expected: Event,
+        /// What happened here.
+        got: Event,
+    },
+    /// On a real clock: an event came before another one, and its instant is later than that of the other.
+    Order {
+        /// Whose event came too soon.
+        task: String,
+        /// What Trio did.
+        event: Event,
+        /// Whose event came too late.
+        other_task: String,
+        /// What Trio did there.
+        other: Event,
+    },
 }
 
 /// Several lines, without a line end after the last.
@@ -123,6 +202,12 @@ impl fmt::Display for Difference {
                 }
                 Ok(())
             }
+            Self::Early { task, expected, got } => {
+                write!(f, "task {task}: early\n    - {expected}\n    + {got}")
+            }
+            Self::Order { task, event, other_task, other } => {
+                write!(f, "order: {event} of {task} came before {other} of {other_task}")
+            }
         }
     }
 }
@@ -131,32 +216,54 @@ fn or_nothing(event: Option<&Event>) -> String {
     event.map_or_else(|| "nothing more".to_owned(), Event::to_string)
 }
 
-/// Takes down events, until it is closed: the tear-down of a program must not add to its trace.
+/// What was taken down of a program.
 #[derive(Debug, Default)]
+pub(super) struct Recording {
+    /// What each task did.
+    pub(super) tasks: BTreeMap<String, Vec<Event>>,
+    /// Whose event came first, second, and so on.
+    pub(super) order: Vec<String>,
+    /// When sleeps were to end and deadlines to pass, in the order in which they were set.
+    pub(super) timers: Vec<Value>,
+}
+
+/// Takes down events, until it is closed: the tear-down of a program must not add to its trace.
+#[derive(Debug)]
 pub(super) struct Recorder {
     /// `None` once closed.
-    tasks: Mutex<Option<BTreeMap<String, Vec<Event>>>>,
+    recording: Mutex<Option<Recording>>,
 }
 
 impl Recorder {
     pub(super) fn new() -> Self {
-        Self { tasks: Mutex::new(Some(BTreeMap::new())) }
+        Self { recording: Mutex::new(Some(Recording::default())) }
     }
 
     pub(super) fn record(&self, task: &str, event: Event) {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(tasks) = tasks.as_mut() else { return };
-        match tasks.get_mut(task) {
+        let Some(recording) = &mut *self.lock() else { return };
+        recording.order.push(task.to_owned());
+        match recording.tasks.get_mut(task) {
             Some(events) => events.push(event),
             None => {
-                tasks.insert(task.to_owned(), vec![event]);
+                recording.tasks.insert(task.to_owned(), vec![event]);
             }
         }
     }
 
+    /// Takes down that a sleep will end or a deadline will pass.
+    pub(super) fn arm(&self, at: Value) {
+        if let Some(recording) = &mut *self.lock() {
+            recording.timers.push(at);
+        }
+    }
+
     /// Ends the recording and returns what there is; nothing if it was closed before.
-    pub(super) fn close(&self) -> BTreeMap<String, Vec<Event>> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+    pub(super) fn close(&self) -> Recording {
+        self.lock().take().unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Recording>> {
+        self.recording.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -214,8 +321,8 @@ mod tests {
     fn closed_recorder_records_nothing() {
         let recorder = Recorder::new();
         recorder.record("main", Event::new(0.into(), "log", ["a".into()]));
-        assert_eq!(recorder.close().len(), 1);
+        assert_eq!(recorder.close().tasks.len(), 1);
         recorder.record("main", Event::new(0.into(), "log", ["b".into()]));
-        assert!(recorder.close().is_empty());
+        assert!(recorder.close().tasks.is_empty());
     }
 }

@@ -5,7 +5,6 @@ use super::tasks::{Reach, Task};
 use crate::scenario::form::{Form, Raised, leaf_name};
 use crate::scenario::model::{Block, Handler};
 use serde_json::Value;
-use std::time::Duration;
 use trine::{EffectiveDeadline, Error, Result};
 
 pub(super) fn log(task: &Task<'_>, label: &str) -> Result<()> {
@@ -29,13 +28,17 @@ pub(super) fn effective_deadline(task: &Task<'_>) -> Result<()> {
 }
 
 pub(super) async fn sleep(task: &Task<'_>, ticks: u64) -> Result<()> {
-    trine::sleep(Duration::from_secs(ticks)).await?;
+    let length = task.world.length(ticks);
+    task.world.arm(trine::now() + length);
+    trine::sleep(length).await?;
     task.record("sleep", []);
     Ok(())
 }
 
 pub(super) async fn sleep_until(task: &Task<'_>, tick: i64) -> Result<()> {
-    trine::sleep_until(task.world.at(tick)).await?;
+    let at = task.world.at(tick);
+    task.world.arm(at);
+    trine::sleep_until(at).await?;
     task.record("sleep_until", []);
     Ok(())
 }

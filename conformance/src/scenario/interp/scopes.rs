@@ -4,7 +4,6 @@ use super::run_block;
 use super::tasks::{Reach, Task};
 use crate::scenario::form::Raised;
 use crate::scenario::model::{Block, Deadline};
-use std::time::Duration;
 use trine::{CancelScope, Result};
 
 /// Records `[now, "scope", name, ...]` however it ends.
@@ -81,7 +80,7 @@ fn make(task: &Task<'_>, deadline: Deadline, shield: bool) -> CancelScope {
     let scope = match deadline {
         Deadline::Inf => CancelScope::new(),
         Deadline::Abs(tick) => CancelScope::at(task.world.at(tick)),
-        Deadline::Rel(ticks) => CancelScope::after(Duration::from_secs(ticks.try_into().unwrap_or(0))),
+        Deadline::Rel(ticks) => CancelScope::after(task.world.length(ticks.try_into().unwrap_or(0))),
     };
     if shield { scope.shielded() } else { scope }
 }
@@ -97,6 +96,9 @@ async fn inside<'a, 'p: 'a>(
     let bound = scope.clone();
     scope
         .run(async move {
+            if let Some(at) = bound.deadline() {
+                task.world.arm(at);
+            }
             task.world.scopes.bind(name, bound);
             run_block(task, reach, body).await
         })
@@ -119,7 +121,13 @@ pub(super) fn cancel(task: &Task<'_>, name: &str) -> Result<()> {
 }
 
 pub(super) fn set_deadline(task: &Task<'_>, name: &str, deadline: Deadline) -> Result<()> {
-    with_bound(task, "set_deadline", name, |scope| scope.set_deadline(task.world.deadline(deadline)))
+    with_bound(task, "set_deadline", name, |scope| {
+        let deadline = task.world.deadline(deadline);
+        if let Some(at) = deadline {
+            task.world.arm(at);
+        }
+        scope.set_deadline(deadline);
+    })
 }
 
 pub(super) fn set_shield(task: &Task<'_>, name: &str, shield: bool) -> Result<()> {

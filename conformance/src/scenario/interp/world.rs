@@ -73,6 +73,8 @@ pub(in crate::scenario) struct World {
     pub(super) recorder: Arc<Recorder>,
     /// Tick 0.
     pub(super) start: Instant,
+    /// How long a tick is.
+    tick: Duration,
     /// How many tasks there have been: each has its number.
     tasks: AtomicU64,
     /// Nurseries are scopes, too.
@@ -90,11 +92,17 @@ pub(in crate::scenario) struct World {
 
 impl World {
     /// A world with these resources in which it is tick 0 now.
-    pub(in crate::scenario) fn new(resources: &[Resource], children: Children, recorder: Arc<Recorder>) -> Self {
+    pub(in crate::scenario) fn new(
+        resources: &[Resource],
+        children: Children,
+        tick: Duration,
+        recorder: Arc<Recorder>,
+    ) -> Self {
         let world = Self {
             children,
             recorder,
             start: trine::now(),
+            tick,
             tasks: AtomicU64::new(0),
             scopes: Names::new("scope"),
             entered: Names::new("entered scope"),
@@ -142,32 +150,45 @@ impl World {
     /// Ticks from the start to `at`, as traces print them.
     pub(super) fn ticks(&self, at: Instant) -> Value {
         let (sign, distance) = if at >= self.start { (1, at - self.start) } else { (-1, self.start - at) };
-        match i64::try_from(distance.as_secs()) {
-            Ok(whole) if distance.subsec_nanos() == 0 => Value::from(sign * whole),
-            // Off the ticks: different from every expected time.
-            _ => Value::from(f64::from(sign as i32) * distance.as_secs_f64()),
+        let (distance, tick) = (distance.as_nanos(), self.tick.as_nanos());
+        match i64::try_from(distance / tick) {
+            Ok(whole) if distance % tick == 0 => Value::from(sign * whole),
+            // Off the ticks: under a virtual clock, different from every expected time.
+            _ => Value::from(sign as f64 * (distance as f64 / tick as f64)),
+        }
+    }
+
+    /// How long so many ticks are.
+    pub(super) fn length(&self, ticks: u64) -> Duration {
+        self.tick.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX))
+    }
+
+    /// Notes that something will happen at `at`, unless it is given up; nothing if it happens at once.
+    pub(super) fn arm(&self, at: Instant) {
+        if at > trine::now() {
+            self.recorder.arm(self.ticks(at));
         }
     }
 
     /// The instant of a tick.
     pub(super) fn at(&self, tick: i64) -> Instant {
-        shift(self.start, tick)
+        self.shift(self.start, tick)
     }
 
     /// The deadline that a scope gets which is, or has been, entered now.
     pub(super) fn deadline(&self, deadline: Deadline) -> Option<Instant> {
         match deadline {
-            Deadline::Rel(ticks) => Some(shift(trine::now(), ticks)),
+            Deadline::Rel(ticks) => Some(self.shift(trine::now(), ticks)),
             Deadline::Abs(tick) => Some(self.at(tick)),
             Deadline::Inf => None,
         }
     }
-}
 
-/// `at`, so many ticks later or earlier.
-fn shift(at: Instant, ticks: i64) -> Instant {
-    let distance = Duration::from_secs(ticks.unsigned_abs());
-    if ticks < 0 { at - distance } else { at + distance }
+    /// `at`, so many ticks later or earlier.
+    fn shift(&self, at: Instant, ticks: i64) -> Instant {
+        let distance = self.length(ticks.unsigned_abs());
+        if ticks < 0 { at - distance } else { at + distance }
+    }
 }
 
 pub(super) fn tokens(amount: Amount) -> usize {
