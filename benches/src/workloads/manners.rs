@@ -138,7 +138,7 @@ async fn take_turns(turns: usize, stop: Rc<Cell<bool>>) -> Duration {
 
 /// A measurement whose only figure is a wait.
 fn waited(longest: Duration) -> Measurement {
-    Measurement { ops: 1, wall: longest, cpu: longest }
+    Measurement { ops: 1, wall: longest, cpu: longest, allocations: 0 }
 }
 
 /// What a busy child does in one turn: some 100 ns of work.
