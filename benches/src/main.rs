@@ -49,12 +49,15 @@ fn obey(options: &Options) -> Result<(), String> {
     match &options.command {
         Command::Measure => measure(options),
         Command::Memory => {
+            let machine = machine::describe();
             let memory = memory::measure(options.quick)?;
-            tell(options, "memory", &memory::markdown(&memory), &memory::json(&memory))
+            tell(options, &machine, "memory", &memory::markdown(&memory), &memory::json(&memory))
         }
         Command::Echo => {
+            // Before the load is pinned, after which the machine seems to have one core.
+            let machine = machine::describe();
             let echo = echo::measure(options.quick, &mut random(options))?;
-            tell(options, "echo", &echo::markdown(&echo), &echo::json(&echo))
+            tell(options, &machine, "echo", &echo::markdown(&echo), &echo::json(&echo))
         }
         Command::Curves(directory) => curves::measure(directory, options.quick, &mut random(options)),
         Command::List => {
@@ -69,7 +72,7 @@ fn obey(options: &Options) -> Result<(), String> {
             println!("{}", count::run(name, *ops)?);
             Ok(())
         }
-        Command::EchoServe(name, size) => echo::serve(name, *size),
+        Command::EchoServe(name, size, core) => echo::serve(name, *size, *core),
         Command::Footprint(name, count) => {
             println!("{}", memory::footprint(name, *count)?);
             Ok(())
@@ -82,9 +85,9 @@ fn random(options: &Options) -> Xorshift {
 }
 
 /// Prints a report, and writes it where it was asked for.
-fn tell(options: &Options, section: &str, text: &str, json: &str) -> Result<(), String> {
+fn tell(options: &Options, machine: &str, section: &str, text: &str, json: &str) -> Result<(), String> {
     let effort = if options.quick { "quick" } else { "thorough" };
-    let text = format!("{}; {effort}.\n\n{text}", machine::describe());
+    let text = format!("{machine}; {effort}.\n\n{text}");
     print!("{text}");
     if let Some(path) = &options.json {
         write(path, json)?;

@@ -46,8 +46,8 @@ pub(crate) enum Command {
     List,
     Help,
     Count(String, usize),
-    /// What this program runs as a process of its own: an echo server.
-    EchoServe(String, usize),
+    /// What this program runs as a process of its own: an echo server with its buffers and its core.
+    EchoServe(String, usize, usize),
     /// The same: one contender that holds so many children.
     Footprint(String, usize),
 }
@@ -81,7 +81,9 @@ impl Options {
                 "--list" => options.command = Command::List,
                 "--help" => options.command = Command::Help,
                 "--count" => options.command = Command::Count(value()?, number(&value()?)?),
-                "--echo-serve" => options.command = Command::EchoServe(value()?, number(&value()?)?),
+                "--echo-serve" => {
+                    options.command = Command::EchoServe(value()?, number(&value()?)?, number(&value()?)?);
+                }
                 "--footprint" => options.command = Command::Footprint(value()?, number(&value()?)?),
                 _ => return Err(format!("{argument} is not an option\n{HELP}")),
             }

@@ -64,19 +64,22 @@ pub(super) static CURVES: &[Curve] = &[
     },
 ];
 
+#[cfg(feature = "peers-uring")]
+const FEW_WAKERS: &str = "a task of glommio counts its wakers in 16 bits, and panics";
+
 type Program = fn(usize, usize) -> Measurement;
 
 fn trine(run: Program) -> Line {
-    Line { name: NATIVE, side: Side::Trine, run: Run::Program(run), available: || Ok(()) }
+    Line { name: NATIVE, side: Side::Trine, run: Run::Program(run), available: || Ok(()), most: None }
 }
 
 fn peer(name: &'static str, run: Program) -> Line {
-    Line { name, side: Side::Peer, run: Run::Program(run), available: || Ok(()) }
+    Line { name, side: Side::Peer, run: Run::Program(run), available: || Ok(()), most: None }
 }
 
 #[cfg(feature = "peers-uring")]
 fn uring(monoio: Program, compio: Program, glommio: Program) -> [Line; 3] {
-    let line = |name, run, available| Line { name, side: Side::Peer, run: Run::Program(run), available };
+    let line = |name, run, available| Line { name, side: Side::Peer, run: Run::Program(run), available, most: None };
     [
         line("monoio", monoio, Monoio::available as fn() -> Result<(), String>),
         line("compio", compio, Compio::available),
@@ -127,7 +130,8 @@ fn timers() -> Vec<Line> {
         .into_iter()
         .chain({
             #[cfg(feature = "peers-uring")]
-            let lines = uring(local::beside::<Monoio>, local::beside::<Compio>, local::beside::<Glommio>);
+            let lines = uring(local::beside::<Monoio>, local::beside::<Compio>, local::beside::<Glommio>)
+                .map(|line| Line { most: (line.name == "glommio").then_some((10_000, FEW_WAKERS)), ..line });
             #[cfg(not(feature = "peers-uring"))]
             let lines = [];
             lines
@@ -159,6 +163,7 @@ fn connections() -> Vec<Line> {
         side: server.side,
         run: Run::Echo,
         available: server.available,
+        most: None,
     };
     echo::SERVERS.iter().map(line).collect()
 }

@@ -26,6 +26,8 @@ pub(crate) struct Line {
     side: Side,
     run: Run,
     available: fn() -> Result<(), String>,
+    /// The greatest size that it takes, and why.
+    most: Option<(usize, &'static str)>,
 }
 
 /// What gives a point of a line, in nanoseconds.
@@ -82,6 +84,7 @@ pub(crate) fn measure(directory: &Path, quick: bool, random: &mut Xorshift) -> R
     fs::create_dir_all(directory).map_err(|error| format!("cannot make {}: {error}", directory.display()))?;
     let effort = if quick { "quick" } else { "thorough" };
     let machine = format!("{}; {effort}", machine::describe());
+    // The curve of connections comes last: it pins this thread, and so all that the thread starts.
     for curve in lines::CURVES {
         let (drawn, absent) = run(curve, quick, random)?;
         let json = JsonCurve {
@@ -108,23 +111,27 @@ fn run(curve: &Curve, quick: bool, random: &mut Xorshift) -> Result<(Vec<Drawn>,
     let mut entrants = Vec::new();
     let mut absent = Vec::new();
     for line in (curve.lines)() {
+        if let Some((most, reason)) = line.most {
+            absent.push(Absent { name: line.name, reason: format!("beyond {most}: {reason}") });
+        }
+        let most = line.most.map_or(usize::MAX, |(most, _)| most);
         match (line.available)() {
             Err(reason) => absent.push(Absent { name: line.name, reason }),
             Ok(()) if line.side == Side::Trine && !matches!(line.run, Run::Echo) => {
-                entrants.extend(hosts::backends().map(|backend| (backend, line.side, line.run)));
+                entrants.extend(hosts::backends().map(|backend| (backend, line.side, line.run, most)));
             }
-            Ok(()) => entrants.push((line.name, line.side, line.run)),
+            Ok(()) => entrants.push((line.name, line.side, line.run, most)),
         }
     }
     let mut drawn: Vec<Drawn> = entrants
         .iter()
-        .map(|&(name, side, _)| Drawn { name: shown(side, name), side: Some(side), points: Vec::new() })
+        .map(|&(name, side, ..)| Drawn { name: shown(side, name), side: Some(side), points: Vec::new() })
         .collect();
     let rounds = if quick { 3 } else { 7 };
     let ops = if quick { curve.ops.1 } else { curve.ops.0 };
-    let echoes = entrants.iter().any(|(_, _, run)| matches!(run, Run::Echo));
+    let echoes = entrants.iter().any(|(_, _, run, _)| matches!(run, Run::Echo));
     if echoes {
-        echo::pin(1)?;
+        echo::pin_load()?;
     }
     for &size in curve.sizes.iter().filter(|&&size| !quick || size <= curve.quick) {
         // Both ends of a connection have a descriptor each, in two processes.
@@ -136,7 +143,10 @@ fn run(curve: &Curve, quick: bool, random: &mut Xorshift) -> Result<(Vec<Drawn>,
         for round in 0..=rounds {
             random.shuffle(&mut order);
             for &index in &order {
-                let (name, side, run) = entrants[index];
+                let (name, side, run, most) = entrants[index];
+                if size > most {
+                    continue;
+                }
                 progress::show(&format!("{} {size}, round {round}: {name}", curve.name));
                 let nanos = point(name, side, run, size, ops.max(size))?;
                 if round > 0 {
@@ -145,7 +155,9 @@ fn run(curve: &Curve, quick: bool, random: &mut Xorshift) -> Result<(Vec<Drawn>,
             }
         }
         for (line, samples) in drawn.iter_mut().zip(samples) {
-            line.points.push((size, Spread::of(samples.into_iter()).median));
+            if !samples.is_empty() {
+                line.points.push((size, Spread::of(samples.into_iter()).median));
+            }
         }
     }
     progress::show("");

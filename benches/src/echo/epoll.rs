@@ -10,6 +10,7 @@ use std::{
 use rustix::{
     buffer::spare_capacity,
     event::epoll::{self, CreateFlags, EventData, EventFlags},
+    io::retry_on_intr,
 };
 
 use super::servers::ANY;
@@ -56,7 +57,7 @@ pub(super) fn serve(size: usize, announce: fn(SocketAddr)) -> io::Result<()> {
     let mut events = Vec::with_capacity(1_024);
     loop {
         events.clear();
-        epoll::wait(&poll, spare_capacity(&mut events), None)?;
+        retry_on_intr(|| epoll::wait(&poll, spare_capacity(&mut events), None))?;
         for event in &events {
             let event: &epoll::Event = event;
             let key = event.data.u64();

@@ -13,6 +13,7 @@ use rustix::{
     buffer::spare_capacity,
     event::epoll::{self, CreateFlags, EventData, EventFlags},
     fd::OwnedFd,
+    io::retry_on_intr,
 };
 
 /// A connection and how far its request is.
@@ -90,7 +91,7 @@ impl Load {
         let mut events: Vec<epoll::Event> = Vec::with_capacity(1_024);
         while under_way > 0 {
             events.clear();
-            epoll::wait(&self.poll, spare_capacity(&mut events), None)?;
+            retry_on_intr(|| epoll::wait(&self.poll, spare_capacity(&mut events), None))?;
             for event in &events {
                 let index = usize::try_from(event.data.u64()).expect("it is an index");
                 if let Some(latency) = self.advance(index)? {

@@ -17,7 +17,7 @@ use std::{io, net::SocketAddr, time::Duration};
 
 pub(crate) use self::{
     load::{Load, Until},
-    process::{Running, pin, serve},
+    process::{Running, pin_load, serve},
     report::{json, markdown},
     servers::SERVERS,
 };
@@ -109,7 +109,7 @@ pub(crate) struct Echo {
 ///
 /// What the system says: that there is one core only, that a server does not start.
 pub(crate) fn measure(quick: bool, random: &mut Xorshift) -> Result<Echo, String> {
-    pin(1)?;
+    pin_load()?;
     let (rounds, time) = if quick { (3, Duration::from_millis(60)) } else { (7, Duration::from_millis(300)) };
     let (servers, absent) = available();
     let mut cells = Vec::new();

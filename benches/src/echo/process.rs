@@ -5,6 +5,7 @@ use std::{
     io::{self, BufRead, BufReader, Write},
     net::SocketAddr,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio, exit},
+    sync::OnceLock,
     thread,
     time::Duration,
 };
@@ -14,30 +15,41 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use super::servers::SERVERS;
 use crate::alloc;
 
-/// Puts this thread, and the threads that it starts, on the `index`th of the cores that the process may use.
+/// The cores that this process may use, as it was started: the first is the servers', the second the load's.
+fn cores() -> &'static [usize] {
+    static CORES: OnceLock<Vec<usize>> = OnceLock::new();
+    CORES.get_or_init(|| {
+        let allowed = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());
+        (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect()
+    })
+}
+
+/// Puts the load, which is this thread, on a core of its own.
 ///
 /// # Errors
 ///
-/// That there are fewer; what the system says.
-pub(crate) fn pin(index: usize) -> Result<(), String> {
-    let allowed = sched_getaffinity(None).map_err(|error| format!("cannot read the affinity: {error}"))?;
-    let mut cores = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core));
-    let core = cores.nth(index).ok_or("server and load need a core each")?;
+/// That there is none; what the system says.
+pub(crate) fn pin_load() -> Result<(), String> {
+    pin(*cores().get(1).ok_or("server and load need a core each")?)
+}
+
+/// Puts this thread, and the threads that it starts, on a core.
+fn pin(core: usize) -> Result<(), String> {
     let mut wanted = CpuSet::new();
     wanted.set(core);
     sched_setaffinity(None, &wanted).map_err(|error| format!("cannot pin to core {core}: {error}"))
 }
 
-/// What `--echo-serve` does: serves until the input ends. It prints its port, and at each line of the input how many
+/// What `--echo-serve` does: serves on one core until the input ends. It prints its port, and at each line of the input how many
 /// bytes of the heap live.
 ///
 /// # Errors
 ///
 /// What is wrong with the name; what stopped the server.
-pub(crate) fn serve(name: &str, size: usize) -> Result<(), String> {
+pub(crate) fn serve(name: &str, size: usize, core: usize) -> Result<(), String> {
     let server = SERVERS.iter().find(|server| server.name == name);
     let server = server.ok_or_else(|| format!("no server is called {name}"))?;
-    pin(0)?;
+    pin(core)?;
     thread::spawn(|| {
         for line in io::stdin().lines() {
             if line.is_err() {
@@ -76,7 +88,8 @@ impl Running {
                 command
             }
         };
-        command.args(["--echo-serve", name, &size.to_string()]);
+        let core = cores().first().ok_or(io::ErrorKind::Unsupported)?;
+        command.args(["--echo-serve", name, &size.to_string(), &core.to_string()]);
         if count {
             command.arg("--count-allocations");
         }

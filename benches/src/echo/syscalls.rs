@@ -1,10 +1,10 @@
 //! System calls per request, as `strace` counts them.
 //!
 //! Two runs of different length, and the difference of their totals over the difference of their requests, so that start
-//! and end cancel out. A traced server is slow, so that events gather: with many connections it finds more of them ready
-//! at once than it would by itself. Therefore there is one connection.
+//! and end cancel out. A traced server is slow: on a busy connection it would find the next request already there, and
+//! never wait. Therefore there is one connection, and a pause after each request, so that the server waits for each.
 
-use std::{env, fs, io, process};
+use std::{env, fs, io, process, thread, time::Duration};
 
 use super::{
     load::{Load, Until},
@@ -12,7 +12,10 @@ use super::{
 };
 
 /// Requests of the two runs.
-const RUNS: (usize, usize) = (500, 2_500);
+const RUNS: (usize, usize) = (100, 400);
+
+/// Time for a traced server to go back to its wait.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Counts for one server; `None` where there is no strace, or it may not trace.
 pub(super) fn per_request(name: &str, size: usize) -> Option<f64> {
@@ -27,7 +30,10 @@ fn total(name: &str, size: usize, requests: usize) -> io::Result<f64> {
     let arguments = ["strace", "-f", "-c", "-U", "calls,name", "-o", path, "--"];
     let server = Running::start(&arguments, name, size, false)?;
     let mut load = Load::connect(server.address, 1, size)?;
-    load.run(Until::Requests(requests))?;
+    for _ in 0..requests {
+        load.run(Until::Requests(1))?;
+        thread::sleep(PAUSE);
+    }
     drop(load);
     // To end the server is to let strace write its report.
     drop(server);
