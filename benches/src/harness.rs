@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::workloads::hosts;
+use crate::{alloc, workloads::hosts};
 
 /// What one run of one contender took.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +23,8 @@ pub(crate) struct Measurement {
     pub(crate) wall: Duration,
     /// CPU time of the whole process over the inner loop, helper threads included.
     pub(crate) cpu: Duration,
+    /// Allocations of the whole process over the inner loop, where they are counted.
+    pub(crate) allocations: usize,
 }
 
 impl Measurement {
@@ -41,20 +43,23 @@ impl Measurement {
 pub(crate) struct Stopwatch {
     wall: Instant,
     cpu: Duration,
+    allocations: usize,
 }
 
 impl Stopwatch {
     /// Starts both clocks.
     pub(crate) fn start() -> Self {
         let cpu = process_cpu();
-        Self { wall: Instant::now(), cpu }
+        let allocations = alloc::allocations();
+        Self { wall: Instant::now(), cpu, allocations }
     }
 
     /// Reads both clocks after `ops` operations.
     pub(crate) fn stop(self, ops: usize) -> Measurement {
         let wall = self.wall.elapsed();
         let cpu = process_cpu().saturating_sub(self.cpu);
-        Measurement { ops, wall, cpu }
+        let allocations = alloc::allocations() - self.allocations;
+        Measurement { ops, wall, cpu, allocations }
     }
 }
 
@@ -94,33 +99,45 @@ pub(crate) struct Contender {
     pub(crate) run: fn(usize) -> Measurement,
     /// Where it does less, or other, than trine; empty if nowhere.
     pub(crate) note: &'static str,
+    /// Why it cannot run here, if so: what the kernel refuses, or what is not installed.
+    pub(crate) available: fn() -> Result<(), String>,
 }
 
 impl Contender {
     /// Trine, on its native backend and on every other one of this program.
     pub(crate) const fn native(run: fn(usize) -> Measurement) -> Self {
-        Self { name: NATIVE, side: Side::Trine, run, note: "" }
+        Self { name: NATIVE, side: Side::Trine, run, note: "", available: anywhere }
     }
 
     /// Trine in one particular place.
+    #[cfg(feature = "tokio")]
     pub(crate) const fn hosted(name: &'static str, run: fn(usize) -> Measurement) -> Self {
-        Self { name, side: Side::Trine, run, note: "" }
+        Self { name, side: Side::Trine, run, note: "", available: anywhere }
     }
 
     /// A peer by its name.
     pub(crate) const fn peer(name: &'static str, run: fn(usize) -> Measurement) -> Self {
-        Self { name, side: Side::Peer, run, note: "" }
+        Self { name, side: Side::Peer, run, note: "", available: anywhere }
     }
 
     /// A contender for scale.
     pub(crate) const fn reference(name: &'static str, run: fn(usize) -> Measurement) -> Self {
-        Self { name, side: Side::Reference, run, note: "" }
+        Self { name, side: Side::Reference, run, note: "", available: anywhere }
     }
 
     /// Adds what must be said for the comparison to be honest.
     pub(crate) const fn note(self, note: &'static str) -> Self {
         Self { note, ..self }
     }
+
+    /// Runs it only where `available` says that it can.
+    pub(crate) const fn needs(self, available: fn() -> Result<(), String>) -> Self {
+        Self { available, ..self }
+    }
+}
+
+fn anywhere() -> Result<(), String> {
+    Ok(())
 }
 
 /// One row of the table.
@@ -156,17 +173,22 @@ pub(crate) struct Entrant {
 }
 
 impl Entrant {
-    /// All that run a workload: trine's first, the native one before all.
-    pub(crate) fn all(workload: &'static Workload) -> Vec<Self> {
+    /// All that run a workload, trine's first, the native one before all; and those that cannot, with the reason.
+    pub(crate) fn all(workload: &'static Workload) -> (Vec<Self>, Vec<Absent>) {
         let mut entrants = Vec::new();
+        let mut absent = Vec::new();
         for contender in workload.contenders {
+            if let Err(reason) = (contender.available)() {
+                absent.push(Absent { name: contender.name, reason });
+                continue;
+            }
             entrants.push(Self { contender, name: contender.name });
             if contender.side == Side::Trine && contender.name == NATIVE {
                 let others = hosts::backends().filter(|name| *name != NATIVE);
                 entrants.extend(others.map(|name| Self { contender, name }));
             }
         }
-        entrants
+        (entrants, absent)
     }
 
     /// Does about so many operations.
@@ -178,6 +200,13 @@ impl Entrant {
     }
 }
 
+/// One contender that cannot run here.
+#[derive(Debug, Clone)]
+pub(crate) struct Absent {
+    pub(crate) name: &'static str,
+    pub(crate) reason: String,
+}
+
 /// The name of trine's own backend.
 pub(crate) const NATIVE: &str = "native";
 
@@ -186,6 +215,7 @@ pub(crate) const NATIVE: &str = "native";
 pub(crate) struct Samples {
     pub(crate) workload: &'static Workload,
     pub(crate) entrants: Vec<Entrant>,
+    pub(crate) absent: Vec<Absent>,
     pub(crate) samples: Vec<Vec<Measurement>>,
 }
 
@@ -196,7 +226,7 @@ pub(crate) fn measure(workload: &'static Workload, effort: Effort, random: &mut 
     if ops == 0 {
         return None;
     }
-    let entrants = Entrant::all(workload);
+    let (entrants, absent) = Entrant::all(workload);
     let mut samples = vec![Vec::with_capacity(effort.rounds); entrants.len()];
     let mut order: Vec<usize> = (0..entrants.len()).collect();
     for round in 0..=effort.rounds {
@@ -208,7 +238,7 @@ pub(crate) fn measure(workload: &'static Workload, effort: Effort, random: &mut 
             }
         }
     }
-    Some(Samples { workload, entrants, samples })
+    Some(Samples { workload, entrants, absent, samples })
 }
 
 /// Marsaglia's xorshift64: the shuffle must be cheap and repeatable, not unpredictable.
@@ -228,7 +258,7 @@ impl Xorshift {
         (self.0 % bound as u64) as usize
     }
 
-    fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
         }

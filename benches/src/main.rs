@@ -2,63 +2,64 @@
 //!
 //! `benches/README.md` has the method and the last results; `--help` lists the options.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+#[expect(unsafe_code, reason = "a global allocator that counts and hands on")]
+mod alloc;
 mod count;
+mod curves;
+mod echo;
 mod harness;
 mod machine;
+mod memory;
+mod options;
+mod progress;
 mod report;
 mod svg;
 mod workloads;
 
 use std::{
     env, fs,
-    io::{IsTerminal, stderr},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Instant,
 };
 
-use harness::{Effort, Workload, Xorshift};
+use harness::{Effort, Xorshift};
+use options::{Command, HELP, Options};
 use report::Row;
 
-const HELP: &str = "\
-usage: trine-benches [--quick] [--workload NAME]... [--rounds N] [--seed N]
-                     [--json FILE] [--svg FILE] [--write-readme]
-       trine-benches --list
-       trine-benches --count NAME[@PEER] N
-
-  --quick          fewer operations and 5 rounds instead of 9: below 50 s in all
-  --workload NAME  only this one; may be given again
-  --write-readme   puts the table into benches/README.md and the picture beside it
-  --list           names all workloads, their targets and contenders
-  --count          does N operations of one contender alone, for callgrind";
-
-/// What the command line asks for.
-#[derive(Debug, Default)]
-struct Options {
-    quick: bool,
-    workloads: Vec<&'static Workload>,
-    rounds: Option<usize>,
-    seed: Option<u64>,
-    json: Option<PathBuf>,
-    svg: Option<PathBuf>,
-    write_readme: bool,
-    command: Command,
-}
-
-#[derive(Debug, Default)]
-enum Command {
-    #[default]
-    Measure,
-    List,
-    Help,
-    Count(String, usize),
-}
+#[global_allocator]
+static ALLOCATOR: alloc::Counting = alloc::Counting;
 
 fn main() -> ExitCode {
-    let outcome = Options::parse(env::args().skip(1)).and_then(|options| match &options.command {
-        Command::Measure => measure(&options),
+    match Options::parse(env::args().skip(1)).and_then(|options| obey(&options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("trine-benches: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn obey(options: &Options) -> Result<(), String> {
+    if options.count_allocations {
+        alloc::count();
+    }
+    match &options.command {
+        Command::Measure => measure(options),
+        Command::Memory => {
+            let machine = machine::describe();
+            let memory = memory::measure(options.quick)?;
+            tell(options, &machine, "memory", &memory::markdown(&memory), &memory::json(&memory))
+        }
+        Command::Echo => {
+            // Before the load is pinned, after which the machine seems to have one core.
+            let machine = machine::describe();
+            let echo = echo::measure(options.quick, &mut random(options))?;
+            tell(options, &machine, "echo", &echo::markdown(&echo), &echo::json(&echo))
+        }
+        Command::Curves(directory) => curves::measure(directory, options.quick, &mut random(options)),
         Command::List => {
             list();
             Ok(())
@@ -71,45 +72,35 @@ fn main() -> ExitCode {
             println!("{}", count::run(name, *ops)?);
             Ok(())
         }
-    });
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("trine-benches: {message}");
-            ExitCode::FAILURE
+        Command::EchoServe(name, size, core) => echo::serve(name, *size, *core),
+        Command::Footprint(name, count) => {
+            println!("{}", memory::footprint(name, *count)?);
+            Ok(())
         }
     }
 }
 
-impl Options {
-    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut options = Self::default();
-        while let Some(argument) = arguments.next() {
-            let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
-            match argument.as_str() {
-                "--quick" => options.quick = true,
-                "--workload" => {
-                    let name = value()?;
-                    let workload = workloads::find(&name).ok_or_else(|| format!("no workload is called {name}"))?;
-                    options.workloads.push(workload);
-                }
-                "--rounds" => options.rounds = Some(number(&value()?)?.max(1)),
-                "--seed" => options.seed = Some(number(&value()?)? as u64),
-                "--json" => options.json = Some(value()?.into()),
-                "--svg" => options.svg = Some(value()?.into()),
-                "--write-readme" => options.write_readme = true,
-                "--list" => options.command = Command::List,
-                "--help" => options.command = Command::Help,
-                "--count" => options.command = Command::Count(value()?, number(&value()?)?),
-                _ => return Err(format!("{argument} is not an option\n{HELP}")),
-            }
-        }
-        Ok(options)
-    }
+fn random(options: &Options) -> Xorshift {
+    Xorshift::new(options.seed.unwrap_or(1))
 }
 
-fn number(text: &str) -> Result<usize, String> {
-    text.replace('_', "").parse().map_err(|_| format!("{text} is not a number"))
+/// Prints a report, and writes it where it was asked for.
+fn tell(options: &Options, machine: &str, section: &str, text: &str, json: &str) -> Result<(), String> {
+    let effort = if options.quick { "quick" } else { "thorough" };
+    let text = format!("{machine}; {effort}.\n\n{text}");
+    print!("{text}");
+    if let Some(path) = &options.json {
+        write(path, json)?;
+    }
+    if options.write_readme {
+        rewrite(&home().join("README.md"), section, &text)?;
+    }
+    Ok(())
+}
+
+/// The folder of this crate.
+fn home() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
 }
 
 fn list() {
@@ -130,26 +121,21 @@ fn measure(options: &Options) -> Result<(), String> {
         return Err("--write-readme is for the whole table".into());
     }
     let effort = Effort { quick: options.quick, rounds: options.rounds.unwrap_or(if options.quick { 5 } else { 9 }) };
-    let mut random = Xorshift::new(options.seed.unwrap_or(1));
+    let mut random = random(options);
     let workloads: Vec<_> =
         if options.workloads.is_empty() { workloads::all().collect() } else { options.workloads.clone() };
     let machine = machine::describe();
-    let progress = stderr().is_terminal();
     let start = Instant::now();
 
     println!("{machine}");
     let mut rows = Vec::new();
     for (index, workload) in workloads.iter().enumerate() {
-        if progress {
-            eprint!("\r\x1b[K{} of {}: {}", index + 1, workloads.len(), workload.name);
-        }
+        progress::show(&format!("{} of {}: {}", index + 1, workloads.len(), workload.name));
         let Some(samples) = harness::measure(workload, effort, &mut random) else {
             continue;
         };
         let row = Row::new(&samples);
-        if progress {
-            eprint!("\r\x1b[K");
-        }
+        progress::show("");
         println!("\n{}", row.text().trim_end());
         rows.push(row);
     }
@@ -161,11 +147,11 @@ fn measure(options: &Options) -> Result<(), String> {
         write(path, &svg::draw(&rows, &machine))?;
     }
     if options.write_readme {
-        let home = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let home = home();
         let rounds = effort.rounds;
         let effort = if effort.quick { "quick" } else { "thorough" };
         let table = format!("{machine}; {effort}, {rounds} rounds.\n\n{}", report::markdown(&rows));
-        rewrite(&home.join("README.md"), &table)?;
+        rewrite(&home.join("README.md"), "table", &table)?;
         write(&home.join("bars.svg"), &svg::draw(&rows, &machine))?;
     }
     println!("\n{} in {:.0} s", report::verdict(&rows), start.elapsed().as_secs_f64());
@@ -176,12 +162,11 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
-/// Replaces what stands between the table's markers.
-fn rewrite(path: &Path, table: &str) -> Result<(), String> {
-    const BEGIN: &str = "<!-- table:begin -->\n";
-    const END: &str = "<!-- table:end -->";
-    let text = fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let parts = text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
-    let (before, after) = parts.ok_or_else(|| format!("{} has no table markers", path.display()))?;
-    write(path, &format!("{before}{BEGIN}{table}{END}{after}"))
+/// Replaces what stands between a section's markers.
+fn rewrite(path: &Path, section: &str, text: &str) -> Result<(), String> {
+    let (begin, end) = (format!("<!-- {section}:begin -->\n"), format!("<!-- {section}:end -->"));
+    let readme = fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let parts = readme.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
+    let (before, after) = parts.ok_or_else(|| format!("{} has no markers for {section}", path.display()))?;
+    write(path, &format!("{before}{begin}{text}{end}{after}"))
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
 
-use crate::harness::{Contender, Entrant, Measurement, Metric, Samples, Side, Workload};
+use crate::harness::{Absent, Contender, Entrant, Measurement, Metric, Samples, Side, Workload};
 
 /// A median with its extremes.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +16,7 @@ pub(crate) struct Spread {
 
 impl Spread {
     /// Summarises at least one value.
-    fn of(values: impl Iterator<Item = f64>) -> Self {
+    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.collect();
         values.sort_unstable_by(f64::total_cmp);
         let middle = values.len() / 2;
@@ -45,6 +45,8 @@ pub(crate) struct Entry {
 pub(crate) struct Row {
     pub(crate) workload: &'static Workload,
     pub(crate) entries: Vec<Entry>,
+    /// Those that could not run here.
+    pub(crate) absent: Vec<Absent>,
 }
 
 impl Row {
@@ -65,7 +67,7 @@ impl Row {
                 ratio: Spread::of(own.iter().zip(base).map(ratio)),
             }
         });
-        Self { workload, entries: entries.collect() }
+        Self { workload, entries: entries.collect(), absent: samples.absent.clone() }
     }
 
     /// The fastest peer.
@@ -94,6 +96,9 @@ impl Row {
             }
             text.push('\n');
         }
+        for Absent { name, reason } in &self.absent {
+            let _ = writeln!(text, "  {name:<26}left out: {reason}");
+        }
         if let (Some(best), Some(target)) = (self.best_peer(), self.workload.target) {
             let verdict = if self.reached() == Some(true) { "reached" } else { "missed" };
             let name = best.contender.name;
@@ -118,6 +123,8 @@ struct JsonRow {
     peers: BTreeMap<&'static str, f64>,
     ratio_best_peer: Option<f64>,
     target: Option<f64>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    absent: BTreeMap<&'static str, String>,
 }
 
 /// All rows as a JSON array.
@@ -133,6 +140,7 @@ pub(crate) fn json(rows: &[Row]) -> String {
             peers: side(|side| side != Side::Trine),
             ratio_best_peer: row.best_peer().map(|best| best.ratio.median),
             target: row.workload.target,
+            absent: row.absent.iter().map(|absent| (absent.name, absent.reason.clone())).collect(),
         }
     });
     let rows: Vec<JsonRow> = rows.collect();
@@ -145,6 +153,7 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
         "| workload | operation | trine ns | on other backends | best peer | peer / trine | target | others |\n|---|---|--:|---|---|---|---|---|\n",
     );
     let mut notes = BTreeMap::<&str, Vec<String>>::new();
+    let mut missing = BTreeMap::<&str, &str>::new();
     for row in rows {
         let best = row.best_peer();
         let (peer, ratio) = best.map_or((String::new(), String::new()), |best| {
@@ -171,6 +180,7 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
             text,
             "| {name} | {operation} | {nanos:.1}{unit} | {hosted} | {peer} | {ratio} | {goal} | {others} |"
         );
+        missing.extend(row.absent.iter().map(|absent| (absent.name, &*absent.reason)));
         for entry in &row.entries {
             if !entry.contender.note.is_empty() && entry.name == entry.contender.name {
                 notes.entry(entry.contender.note).or_default().push(format!("{name}@{}", entry.contender.name));
@@ -180,6 +190,12 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
     text.push_str("\nWhere a peer does less than trine, or other:\n\n");
     for (note, rows) in notes {
         let _ = writeln!(text, "- {note}: {}", rows.join(", "));
+    }
+    if !missing.is_empty() {
+        text.push_str("\nLeft out on this machine:\n\n");
+    }
+    for (name, reason) in missing {
+        let _ = writeln!(text, "- {name}: {reason}");
     }
     text
 }

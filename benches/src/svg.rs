@@ -77,6 +77,6 @@ pub(crate) fn draw(rows: &[Row], machine: &str) -> String {
 }
 
 /// Makes text safe between tags.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

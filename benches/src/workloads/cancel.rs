@@ -10,8 +10,14 @@ use tokio::task::{JoinHandle, JoinSet, spawn_local, yield_now};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::hosts::{Arrivals, on_local_set, on_tokio, on_trine, park, park_all};
+#[cfg(feature = "peers-uring")]
+use super::local;
+#[cfg(feature = "peers-uring")]
+use super::uring::{Compio, Glommio, Monoio};
 use crate::harness::{Contender, Measurement, Metric, Stopwatch, Workload};
 
+#[cfg(feature = "peers-uring")]
+const TOKEN: &str = "by a CancellationToken of tokio-util; joined by its handles";
 const ABORT: &str = "abort drops the task: no code of the waiter sees an error";
 
 /// The rows of this family.
@@ -29,6 +35,12 @@ pub(crate) static WORKLOADS: &[Workload] = &[Workload {
         Contender::peer("tokio spawn", tokio_abort).note(ABORT),
         Contender::peer("tokio JoinSet", join_set_abort).note(ABORT),
         Contender::peer("tokio CancellationToken", token_cancel).note("detached under a TaskTracker: no result"),
+        #[cfg(feature = "peers-uring")]
+        Contender::peer("monoio", local::token_cancel::<Monoio>).note(TOKEN).needs(Monoio::available),
+        #[cfg(feature = "peers-uring")]
+        Contender::peer("compio", local::token_cancel::<Compio>).note(TOKEN).needs(Compio::available),
+        #[cfg(feature = "peers-uring")]
+        Contender::peer("glommio", local::token_cancel::<Glommio>).note(TOKEN).needs(Glommio::available),
     ],
 }];
 

@@ -6,7 +6,15 @@ use async_executor::LocalExecutor;
 use futures_util::stream::FuturesUnordered;
 use tokio::task::{LocalSet, spawn_local, yield_now};
 
-use super::hosts::{Arrivals, on_trine, park, park_all, poll_once, tokio_runtime};
+use super::{
+    groups,
+    hosts::{Arrivals, on_trine, park, park_all, poll_once, tokio_runtime},
+};
+#[cfg(feature = "peers-uring")]
+use super::{
+    local,
+    uring::{Compio, Glommio},
+};
 use crate::harness::{Contender, Measurement, Metric, Stopwatch, Workload};
 
 /// The rows of this family.
@@ -20,9 +28,18 @@ pub(crate) static WORKLOADS: &[Workload] = &[Workload {
     contenders: &[
         Contender::native(trine_drop),
         Contender::peer("FuturesUnordered", unordered_drop),
+        Contender::peer("futures-buffered", groups::buffered_drop),
         Contender::peer("LocalSet", local_drop).note("the whole LocalSet is dropped"),
         Contender::peer("tokio runtime", tokio_drop).note("the whole runtime is dropped: its tasks have no owner"),
         Contender::peer("smol LocalExecutor", smol_drop).note("the whole executor is dropped"),
+        #[cfg(feature = "peers-uring")]
+        Contender::peer("compio", local::drop_handles::<Compio>)
+            .note("the handles are dropped, and the tasks gone when the executor has run")
+            .needs(Compio::available),
+        #[cfg(feature = "peers-uring")]
+        Contender::peer("glommio", local::drop_handles::<Glommio>)
+            .note("the handles are dropped, and the tasks gone when the executor has run")
+            .needs(Glommio::available),
     ],
 }];
 

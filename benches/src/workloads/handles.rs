@@ -5,9 +5,14 @@ use std::hint::black_box;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::task::spawn_local;
 
+#[cfg(feature = "peers-uring")]
+use super::uring::{Compio, Glommio, Monoio};
 use super::{
+    groups,
     hosts::{on_local_set, on_smol, on_tokio, on_trine},
+    local::{self, TokioLocal},
     spawn::{NO_GUARD, batches, child, join_set, unordered},
+    threads::{self, THREADS},
 };
 use crate::harness::{Contender, Measurement, Metric, Stopwatch, Workload};
 
@@ -26,6 +31,16 @@ pub(crate) static WORKLOADS: &[Workload] = &[
             Contender::peer("LocalSet", local_one),
             Contender::peer("tokio spawn", tokio_one),
             Contender::peer("smol LocalExecutor", smol_one).note(NO_GUARD),
+            Contender::peer("tokio LocalRuntime", local::one::<TokioLocal>),
+            Contender::peer("futures-buffered", |ops| groups::buffered(ops, 1)).note(NO_GUARD),
+            Contender::peer("moro", groups::moro_one).note(NO_GUARD),
+            Contender::peer("tokio threads", threads::one).note(THREADS),
+            #[cfg(feature = "peers-uring")]
+            Contender::peer("monoio", local::one::<Monoio>).needs(Monoio::available),
+            #[cfg(feature = "peers-uring")]
+            Contender::peer("compio", local::one::<Compio>).needs(Compio::available),
+            #[cfg(feature = "peers-uring")]
+            Contender::peer("glommio", local::one::<Glommio>).needs(Glommio::available),
         ],
     },
     Workload {
@@ -42,6 +57,17 @@ pub(crate) static WORKLOADS: &[Workload] = &[
             Contender::peer("tokio spawn", |ops| tokio_handles(ops, 1_000)),
             Contender::peer("tokio JoinSet", |ops| join_set(ops, 1_000)),
             Contender::peer("smol LocalExecutor", |ops| smol_handles(ops, 1_000)).note(NO_GUARD),
+            Contender::peer("tokio LocalRuntime", |ops| local::handles::<TokioLocal>(ops, 1_000)),
+            Contender::peer("futures-buffered", |ops| groups::buffered(ops, 1_000)).note(NO_GUARD),
+            Contender::peer("futures-concurrency", |ops| groups::joined(ops, 1_000)).note(groups::FIXED),
+            Contender::peer("moro", |ops| groups::moro_handles(ops, 1_000)).note(NO_GUARD),
+            Contender::peer("tokio threads", |ops| threads::handles(ops, 1_000)).note(THREADS),
+            #[cfg(feature = "peers-uring")]
+            Contender::peer("monoio", |ops| local::handles::<Monoio>(ops, 1_000)).needs(Monoio::available),
+            #[cfg(feature = "peers-uring")]
+            Contender::peer("compio", |ops| local::handles::<Compio>(ops, 1_000)).needs(Compio::available),
+            #[cfg(feature = "peers-uring")]
+            Contender::peer("glommio", |ops| local::handles::<Glommio>(ops, 1_000)).needs(Glommio::available),
         ],
     },
 ];

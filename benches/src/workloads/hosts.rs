@@ -52,6 +52,12 @@ pub(crate) fn on_tokio<T>(body: impl Future<Output = T>) -> T {
     tokio_runtime().block_on(body)
 }
 
+/// Runs `body` as a task of tokio's runtime of many threads.
+pub(crate) fn on_tokio_threads<T: Send + 'static>(body: impl Future<Output = T> + Send + 'static) -> T {
+    let runtime = runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
+    runtime.block_on(async { tokio::spawn(body).await.expect("a workload does not panic") })
+}
+
 /// Runs `body` in a tokio `LocalSet`.
 pub(crate) fn on_local_set<T>(body: impl Future<Output = T>) -> T {
     let runtime = tokio_runtime();

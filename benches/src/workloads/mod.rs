@@ -2,21 +2,27 @@
 //!
 //! A contender is what a user of that library would really write for the job. It does its set-up, starts the
 //! stopwatch, does the operations, and stops it; so a start of a runtime is never part of a figure.
-//! A peer behind a feature (`peers-uring`) gets a file beside its family and a line in that family's table.
+//! Runtimes of one thread share the programs of `local`, those on io_uring start in `uring`, behind their feature.
 
 mod cancel;
 mod dropping;
+pub(crate) mod groups;
 mod handles;
 pub(crate) mod hosts;
+pub(crate) mod local;
 #[cfg(feature = "tokio")]
 mod manners;
 mod ping_pong;
+mod python;
 mod scope;
-mod spawn;
+pub(crate) mod spawn;
 mod stream;
-mod time;
+pub(crate) mod threads;
+pub(crate) mod time;
 mod turns;
-mod wake;
+#[cfg(feature = "peers-uring")]
+pub(crate) mod uring;
+pub(crate) mod wake;
 
 use crate::harness::Workload;
 

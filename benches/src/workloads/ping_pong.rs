@@ -7,7 +7,11 @@ use std::hint::black_box;
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
 
-use super::hosts::{on_smol, on_tokio, on_trine};
+use super::{
+    hosts::{on_smol, on_tokio, on_trine},
+    python::{self, AnyIo, Trio},
+    threads::{self, THREADS},
+};
 use crate::harness::{Contender, Measurement, Metric, Stopwatch, Workload};
 
 const NEAREST: &str = "capacity 1, the nearest it has to a rendezvous";
@@ -26,6 +30,9 @@ pub(crate) static WORKLOADS: &[Workload] = &[Workload {
         Contender::peer("tokio mpsc", tokio_ping_pong).note(NEAREST),
         Contender::peer("async-channel on smol", async_channel_ping_pong).note(NEAREST),
         Contender::peer("futures mpsc on smol", futures_ping_pong).note(SLOT),
+        Contender::peer("tokio mpsc on threads", threads::ping_pong).note(THREADS),
+        Contender::reference("Python Trio", python::ping_pong::<Trio>).needs(python::available::<Trio>),
+        Contender::reference("Python AnyIO", python::ping_pong::<AnyIo>).needs(python::available::<AnyIo>),
     ],
 }];
 

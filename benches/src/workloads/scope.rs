@@ -5,7 +5,10 @@ use std::{future::Future, hint::black_box, pin::Pin, time::Duration};
 use futures_lite::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use super::hosts::{on_tokio, on_trine};
+use super::{
+    hosts::{on_tokio, on_trine},
+    python::{self, AnyIo, Trio},
+};
 use crate::harness::{Contender, Measurement, Metric, Stopwatch, Workload};
 
 /// The rows of this family.
@@ -20,6 +23,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         contenders: &[
             Contender::native(trine_move_on_after),
             Contender::peer("tokio timeout", tokio_timeout),
+            Contender::reference("Python Trio", python::timeout::<Trio>).needs(python::available::<Trio>),
+            Contender::reference("Python AnyIO", python::timeout::<AnyIo>).needs(python::available::<AnyIo>),
             Contender::reference("async-io", async_io_timeout)
                 .note("a race that a ready body wins before any timer is made"),
         ],

@@ -5,7 +5,15 @@ use std::hint::black_box;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::task::{JoinSet, spawn_local};
 
-use super::hosts::{Countdown, LocalCountdown, on_local_set, on_smol, on_tokio, on_trine};
+#[cfg(feature = "peers-uring")]
+use super::uring::{Compio, Glommio, Monoio};
+use super::{
+    groups,
+    hosts::{Countdown, LocalCountdown, on_local_set, on_smol, on_tokio, on_trine},
+    local::{self, TokioLocal},
+    python::{self, AnyIo, Trio},
+    threads::{self, THREADS},
+};
 use crate::harness::{Contender, Measurement, Metric, Stopwatch, Workload};
 
 pub(super) const NO_GUARD: &str = "no panic guard: a panic of a child ends all";
@@ -13,7 +21,7 @@ const DETACHED: &str = "detached: no result, a shared count tells the end";
 
 /// The contenders of a row, for one size.
 macro_rules! bulk {
-    ($batch:literal) => {
+    ($batch:literal $(, $python:expr)*) => {
         [
             Contender::native(|ops| trine_start_soon(ops, $batch)),
             Contender::peer("FuturesUnordered", |ops| unordered(ops, $batch)).note(NO_GUARD),
@@ -21,6 +29,24 @@ macro_rules! bulk {
             Contender::peer("tokio spawn", |ops| tokio_detached(ops, $batch)).note(DETACHED),
             Contender::peer("tokio JoinSet", |ops| join_set(ops, $batch)),
             Contender::peer("smol LocalExecutor", |ops| smol_detached(ops, $batch)).note(DETACHED),
+            Contender::peer("tokio LocalRuntime", |ops| local::bulk::<TokioLocal>(ops, $batch)).note(DETACHED),
+            Contender::peer("futures-buffered", |ops| groups::buffered(ops, $batch)).note(NO_GUARD),
+            Contender::peer("futures-concurrency", |ops| groups::joined(ops, $batch)).note(groups::FIXED),
+            Contender::peer("moro", |ops| groups::moro(ops, $batch)).note(NO_GUARD),
+            Contender::peer("tokio threads", |ops| threads::bulk(ops, $batch)).note(THREADS),
+            #[cfg(feature = "peers-uring")]
+            Contender::peer("monoio", |ops| local::bulk::<Monoio>(ops, $batch))
+                .note(DETACHED)
+                .needs(Monoio::available),
+            #[cfg(feature = "peers-uring")]
+            Contender::peer("compio", |ops| local::bulk::<Compio>(ops, $batch))
+                .note(DETACHED)
+                .needs(Compio::available),
+            #[cfg(feature = "peers-uring")]
+            Contender::peer("glommio", |ops| local::bulk::<Glommio>(ops, $batch))
+                .note(DETACHED)
+                .needs(Glommio::available),
+            $($python,)*
         ]
     };
 }
@@ -34,7 +60,13 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         metric: Metric::Wall,
         target: Some(4.0),
         goal: ">= 4x monoio, >= 12x LocalSet",
-        contenders: &bulk!(1_000),
+        contenders: &bulk!(
+            1_000,
+            Contender::reference("Python Trio", |ops| python::bulk::<Trio>(ops, 1_000))
+                .needs(python::available::<Trio>),
+            Contender::reference("Python AnyIO", |ops| python::bulk::<AnyIo>(ops, 1_000))
+                .needs(python::available::<AnyIo>)
+        ),
     },
     Workload {
         name: "spawn-100k",
@@ -64,7 +96,12 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         contenders: &[
             Contender::native(|ops| trine_start_soon(ops, 1)),
             Contender::peer("FuturesUnordered", unordered_new).note(NO_GUARD),
+            Contender::peer("futures-buffered", groups::buffered_new).note(NO_GUARD),
+            Contender::peer("futures-concurrency", |ops| groups::joined(ops, 1)).note(groups::FIXED),
+            Contender::peer("moro", |ops| groups::moro(ops, 1)).note(NO_GUARD),
             Contender::peer("tokio JoinSet", |ops| join_set(ops, 1)),
+            Contender::reference("Python Trio", |ops| python::bulk::<Trio>(ops, 1)).needs(python::available::<Trio>),
+            Contender::reference("Python AnyIO", |ops| python::bulk::<AnyIo>(ops, 1)).needs(python::available::<AnyIo>),
         ],
     },
 ];
@@ -79,7 +116,7 @@ pub(super) fn batches(ops: usize, batch: usize) -> usize {
     (ops / batch).max(1)
 }
 
-fn trine_start_soon(ops: usize, batch: usize) -> Measurement {
+pub(crate) fn trine_start_soon(ops: usize, batch: usize) -> Measurement {
     let batches = batches(ops, batch);
     on_trine(async move {
         let clock = Stopwatch::start();
@@ -99,7 +136,7 @@ fn trine_start_soon(ops: usize, batch: usize) -> Measurement {
     })
 }
 
-pub(super) fn unordered(ops: usize, batch: usize) -> Measurement {
+pub(crate) fn unordered(ops: usize, batch: usize) -> Measurement {
     let batches = batches(ops, batch);
     futures_lite::future::block_on(async move {
         let mut children = FuturesUnordered::new();
@@ -126,7 +163,7 @@ fn unordered_new(ops: usize) -> Measurement {
     })
 }
 
-fn local_detached(ops: usize, batch: usize) -> Measurement {
+pub(crate) fn local_detached(ops: usize, batch: usize) -> Measurement {
     let batches = batches(ops, batch);
     on_local_set(async move {
         let clock = Stopwatch::start();
@@ -145,7 +182,7 @@ fn local_detached(ops: usize, batch: usize) -> Measurement {
     })
 }
 
-fn tokio_detached(ops: usize, batch: usize) -> Measurement {
+pub(crate) fn tokio_detached(ops: usize, batch: usize) -> Measurement {
     let batches = batches(ops, batch);
     on_tokio(async move {
         let clock = Stopwatch::start();
@@ -164,7 +201,7 @@ fn tokio_detached(ops: usize, batch: usize) -> Measurement {
     })
 }
 
-pub(super) fn join_set(ops: usize, batch: usize) -> Measurement {
+pub(crate) fn join_set(ops: usize, batch: usize) -> Measurement {
     let batches = batches(ops, batch);
     on_tokio(async move {
         let clock = Stopwatch::start();
@@ -181,7 +218,7 @@ pub(super) fn join_set(ops: usize, batch: usize) -> Measurement {
     })
 }
 
-fn smol_detached(ops: usize, batch: usize) -> Measurement {
+pub(crate) fn smol_detached(ops: usize, batch: usize) -> Measurement {
     let batches = batches(ops, batch);
     on_smol(async move |executor| {
         let clock = Stopwatch::start();

@@ -7,7 +7,10 @@ use std::hint::black_box;
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
 
-use super::hosts::{on_smol, on_tokio, on_trine};
+use super::{
+    hosts::{on_smol, on_tokio, on_trine},
+    threads::{self, THREADS},
+};
 use crate::harness::{Contender, Measurement, Metric, Stopwatch, Workload};
 
 const NEAREST: &str = "capacity 1, the nearest it has to a rendezvous";
@@ -27,6 +30,7 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         contenders: &[
             Contender::native(|ops| trine_stream(ops, 0)),
             Contender::peer("tokio mpsc", |ops| tokio_stream(ops, 1)).note(NEAREST),
+            Contender::peer("tokio mpsc on threads", |ops| threads::stream(ops, 1)).note(THREADS),
             Contender::peer("async-channel on smol", |ops| async_channel_stream(ops, 1)).note(NEAREST),
             Contender::peer("futures mpsc on smol", |ops| futures_stream(ops, 0)).note(SLOT),
             Contender::reference("futures mpsc on trine", |ops| futures_stream_on_trine(ops, 0)).note(SLOT),
@@ -42,6 +46,7 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         contenders: &[
             Contender::native(|ops| trine_stream(ops, 1)),
             Contender::peer("tokio mpsc", |ops| tokio_stream(ops, 1)),
+            Contender::peer("tokio mpsc on threads", |ops| threads::stream(ops, 1)).note(THREADS),
             Contender::peer("async-channel on smol", |ops| async_channel_stream(ops, 1)),
             Contender::peer("futures mpsc on smol", |ops| futures_stream(ops, 0)).note(SAME_SLOTS),
             Contender::reference("futures mpsc on trine", |ops| futures_stream_on_trine(ops, 0)).note(SAME_SLOTS),
@@ -57,6 +62,7 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         contenders: &[
             Contender::native(|ops| trine_stream(ops, 128)),
             Contender::peer("tokio mpsc", |ops| tokio_stream(ops, 128)),
+            Contender::peer("tokio mpsc on threads", |ops| threads::stream(ops, 128)).note(THREADS),
             Contender::peer("async-channel on smol", |ops| async_channel_stream(ops, 128)),
             Contender::peer("futures mpsc on smol", |ops| futures_stream(ops, 127)).note(SAME_SLOTS),
             Contender::reference("futures mpsc on trine", |ops| futures_stream_on_trine(ops, 127)).note(SAME_SLOTS),

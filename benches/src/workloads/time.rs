@@ -11,6 +11,10 @@ use async_io::Timer;
 use tokio::task::{spawn_local, yield_now};
 
 use super::hosts::{Arrivals, LocalCountdown, on_local_set, on_tokio, on_trine, poll_once};
+#[cfg(feature = "peers-uring")]
+use super::local;
+#[cfg(feature = "peers-uring")]
+use super::uring::{Compio, Glommio, Monoio};
 use crate::harness::{Contender, Measurement, Metric, Stopwatch, Workload};
 
 /// The rows of this family.
@@ -26,6 +30,12 @@ pub(crate) static WORKLOADS: &[Workload] = &[
             Contender::native(trine_sleep),
             Contender::peer("tokio", tokio_sleep),
             Contender::peer("async-io", async_io_sleep),
+            #[cfg(feature = "peers-uring")]
+            Contender::peer("monoio", local::sleep::<Monoio>).needs(Monoio::available),
+            #[cfg(feature = "peers-uring")]
+            Contender::peer("compio", local::sleep::<Compio>).needs(Compio::available),
+            #[cfg(feature = "peers-uring")]
+            Contender::peer("glommio", local::sleep::<Glommio>).needs(Glommio::available),
         ],
     },
     Workload {
@@ -40,6 +50,18 @@ pub(crate) static WORKLOADS: &[Workload] = &[
             Contender::peer("LocalSet", tokio_fire).note("detached: no result, a shared count tells the end"),
             Contender::peer("async-io on smol", async_io_fire)
                 .note("detached: no result, a shared count tells the end"),
+            #[cfg(feature = "peers-uring")]
+            Contender::peer("monoio", local::fire::<Monoio>)
+                .note("detached: no result, a shared count tells the end")
+                .needs(Monoio::available),
+            #[cfg(feature = "peers-uring")]
+            Contender::peer("compio", local::fire::<Compio>)
+                .note("detached: no result, a shared count tells the end")
+                .needs(Compio::available),
+            #[cfg(feature = "peers-uring")]
+            Contender::peer("glommio", local::fire::<Glommio>)
+                .note("detached: no result, a shared count tells the end")
+                .needs(Glommio::available),
         ],
     },
 ];
@@ -47,18 +69,22 @@ pub(crate) static WORKLOADS: &[Workload] = &[
 /// Sleeps per turn: half of the least budget, so that neither trine nor tokio makes a poll wait for a yield.
 const PER_TURN: usize = 32;
 
-const HOUR: Duration = Duration::from_secs(3_600);
+pub(super) const HOUR: Duration = Duration::from_secs(3_600);
 
 /// When the first of many sleeps ends: the slowest contender has them all armed by then.
 const ARMED: Duration = Duration::from_millis(150);
 
 /// The end of sleep number `index`, after [`ARMED`]: spread over 10 ms, in an order that no queue finds sorted.
-fn spread(index: usize) -> Duration {
+pub(super) fn spread(index: usize) -> Duration {
     ARMED + Duration::from_micros((index * 7_919 % 10_000) as u64)
 }
 
 /// Makes, polls and drops sleeps, with a yield between turns.
-async fn sleeps<S: Future, Y: Future>(ops: usize, sleep: impl Fn() -> S, yield_now: impl Fn() -> Y) -> Measurement {
+pub(super) async fn sleeps<S: Future, Y: Future>(
+    ops: usize,
+    sleep: impl Fn() -> S,
+    yield_now: impl Fn() -> Y,
+) -> Measurement {
     let turns = ops.div_ceil(PER_TURN);
     let clock = Stopwatch::start();
     for _ in 0..turns {
@@ -68,6 +94,37 @@ async fn sleeps<S: Future, Y: Future>(ops: usize, sleep: impl Fn() -> S, yield_n
         black_box(yield_now().await);
     }
     clock.stop(turns * PER_TURN)
+}
+
+/// Makes, polls and drops sleeps beside `live` others, which have been polled once and wait, at different times.
+pub(super) async fn beside<S: Future, Y: Future>(
+    ops: usize,
+    live: usize,
+    sleep: impl Fn(Duration) -> S,
+    yield_now: impl Fn() -> Y,
+) -> Measurement {
+    let mut waiting = Vec::with_capacity(live);
+    for index in 0..live {
+        let mut other = Box::pin(sleep(HOUR + spread(index)));
+        poll_once(other.as_mut()).await;
+        waiting.push(other);
+        if index % PER_TURN == 0 {
+            black_box(yield_now().await);
+        }
+    }
+    sleeps(ops, || sleep(HOUR), yield_now).await
+}
+
+pub(crate) fn trine_beside(ops: usize, live: usize) -> Measurement {
+    on_trine(async move { Ok(beside(ops, live, trine::sleep, trine::checkpoint).await) })
+}
+
+pub(crate) fn tokio_beside(ops: usize, live: usize) -> Measurement {
+    on_tokio(beside(ops, live, tokio::time::sleep, yield_now))
+}
+
+pub(crate) fn async_io_beside(ops: usize, live: usize) -> Measurement {
+    async_io::block_on(beside(ops, live, Timer::after, futures_lite::future::yield_now))
 }
 
 fn trine_sleep(ops: usize) -> Measurement {
@@ -82,7 +139,7 @@ fn async_io_sleep(ops: usize) -> Measurement {
     async_io::block_on(sleeps(ops, || Timer::after(HOUR), futures_lite::future::yield_now))
 }
 
-fn trine_fire(ops: usize) -> Measurement {
+pub(crate) fn trine_fire(ops: usize) -> Measurement {
     on_trine(async move {
         let arrivals = Arrivals::default();
         let mut clock = Stopwatch::start();
@@ -107,7 +164,7 @@ fn trine_fire(ops: usize) -> Measurement {
     })
 }
 
-fn tokio_fire(ops: usize) -> Measurement {
+pub(crate) fn tokio_fire(ops: usize) -> Measurement {
     on_local_set(async move {
         let arrivals = Arrivals::default();
         let end = LocalCountdown::new(ops);
@@ -129,7 +186,7 @@ fn tokio_fire(ops: usize) -> Measurement {
     })
 }
 
-fn async_io_fire(ops: usize) -> Measurement {
+pub(crate) fn async_io_fire(ops: usize) -> Measurement {
     let executor = LocalExecutor::new();
     async_io::block_on(executor.run(async {
         let arrivals = Arrivals::default();

@@ -8,20 +8,46 @@ use std::{
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::task::{spawn_local, yield_now};
 
-use super::hosts::{on_local_set, on_smol, on_tokio, on_trine};
+#[cfg(feature = "peers-uring")]
+use super::uring::{Compio, Glommio, Monoio, NO_YIELD};
+use super::{
+    groups,
+    hosts::{on_local_set, on_smol, on_tokio, on_trine},
+    local::{self, TokioLocal},
+    python::{self, AnyIo, Trio},
+    threads::{self, THREADS},
+};
 use crate::harness::{Contender, Measurement, Metric, Stopwatch, Workload};
 
 const NO_CHECK: &str = "looks for no cancellation";
 
 /// The contenders of a row, for one size.
 macro_rules! contenders {
-    ($tasks:literal) => {
+    ($tasks:literal $(, $python:expr)*) => {
         [
             Contender::native(|ops| trine(ops, $tasks)),
             Contender::peer("FuturesUnordered", |ops| unordered(ops, $tasks)).note(NO_CHECK),
             Contender::peer("LocalSet", |ops| local_set(ops, $tasks)).note(NO_CHECK),
             Contender::peer("tokio spawn", |ops| tokio_spawn(ops, $tasks)).note(NO_CHECK),
             Contender::peer("smol LocalExecutor", |ops| smol(ops, $tasks)).note(NO_CHECK),
+            Contender::peer("tokio LocalRuntime", |ops| local::yields::<TokioLocal>(ops, $tasks)).note(NO_CHECK),
+            Contender::peer("futures-buffered", |ops| groups::buffered_yields(ops, $tasks)).note(NO_CHECK),
+            Contender::peer("futures-concurrency", |ops| groups::joined_yields(ops, $tasks)).note(groups::FIXED),
+            Contender::peer("moro", |ops| groups::moro_yields(ops, $tasks)).note(NO_CHECK),
+            Contender::peer("tokio threads", |ops| threads::yields(ops, $tasks)).note(THREADS),
+            #[cfg(feature = "peers-uring")]
+            Contender::peer("monoio", |ops| local::yields::<Monoio>(ops, $tasks))
+                .note(NO_YIELD)
+                .needs(Monoio::available),
+            #[cfg(feature = "peers-uring")]
+            Contender::peer("compio", |ops| local::yields::<Compio>(ops, $tasks))
+                .note(NO_CHECK)
+                .needs(Compio::available),
+            #[cfg(feature = "peers-uring")]
+            Contender::peer("glommio", |ops| local::yields::<Glommio>(ops, $tasks))
+                .note(NO_CHECK)
+                .needs(Glommio::available),
+            $($python,)*
         ]
     };
 }
@@ -44,7 +70,13 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         metric: Metric::Wall,
         target: Some(3.0),
         goal: ">= 3x compio",
-        contenders: &contenders!(100),
+        contenders: &contenders!(
+            100,
+            Contender::reference("Python Trio", |ops| python::yields::<Trio>(ops, 100))
+                .needs(python::available::<Trio>),
+            Contender::reference("Python AnyIO", |ops| python::yields::<AnyIo>(ops, 100))
+                .needs(python::available::<AnyIo>)
+        ),
     },
     Workload {
         name: "yield-10k",
@@ -59,12 +91,12 @@ pub(crate) static WORKLOADS: &[Workload] = &[
 ];
 
 /// Yields of each task, at least one.
-fn turns(ops: usize, tasks: usize) -> usize {
+pub(super) fn turns(ops: usize, tasks: usize) -> usize {
     (ops / tasks).max(1)
 }
 
 /// The plain yield that needs no help from an executor.
-fn wake_and_wait() -> impl Future<Output = ()> {
+pub(super) fn wake_and_wait() -> impl Future<Output = ()> {
     let mut yielded = false;
     poll_fn(move |context| {
         if yielded {
