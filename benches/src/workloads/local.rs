@@ -2,6 +2,7 @@
 //!
 //! [`Local`] is no layer of a contender: its functions are the runtime's own, and the workload is compiled for each
 //! runtime by itself, as if it had been written out.
+#![cfg_attr(not(feature = "peers-uring"), allow(dead_code, reason = "some are for the io_uring runtimes alone"))]
 
 use std::{
     future::Future,
