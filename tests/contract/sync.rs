@@ -143,6 +143,12 @@ fn locks_belong_to_tasks() {
 
 #[test]
 fn errors_of_waits_fit_every_function() {
+    // Of its own: another test may have those of the file at this moment.
+    static MUTEX: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+    static SEMAPHORE: Semaphore = Semaphore::new(2);
+    static LIMITER: CapacityLimiter = CapacityLimiter::new(2);
+    static LOCK: Lock = Lock::new();
+
     async fn whole() -> Result<()> {
         EVENT.set();
         EVENT.wait().await?;

@@ -122,8 +122,11 @@ fn panic_in_a_job_harms_nobody(subject: &Subject<'_>) -> Result<()> {
             let panics = || std::panic::resume_unwind(Box::new("on purpose"));
             handle.spawn_blocking(Box::new(panics)).expect("accepted");
         }
-        job(&*handle, || ()).await;
-        sleep(&*handle, MS).await;
+        // Some before the panics, and some after them, whenever those come.
+        for _ in 0..20 {
+            job(&*handle, || ()).await;
+            sleep(&*handle, MS).await;
+        }
     });
     Ok(())
 }
