@@ -157,6 +157,10 @@ pub(crate) fn wait(root: &Root, host: &mut Context<'_>) -> IdleOutcome {
                 // 3. Nothing will ever happen by itself.
                 (_, None) if settings.outside() == 0 => {
                     let alone = !root.has_escaped_wakers() && !clock.is_shared();
+                    // A waker wakes before it is dropped: what the last one of them left is there by now.
+                    if root.main_woken.get() || root.is_notified() {
+                        return IdleOutcome::Again;
+                    }
                     if alone || since.elapsed() >= GRACE {
                         return IdleOutcome::Deadlock;
                     }

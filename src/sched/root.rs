@@ -298,12 +298,13 @@ impl Root {
         if self.is_here() {
             self.escaped_here.set(self.escaped_here.get() - 1);
         } else {
-            self.escaped.fetch_sub(1, Ordering::Relaxed);
+            // Release: whoever sees it gone sees the wake that came before.
+            self.escaped.fetch_sub(1, Ordering::Release);
         }
     }
 
     pub(crate) fn has_escaped_wakers(&self) -> bool {
-        self.escaped_here.get() + self.escaped.load(Ordering::Relaxed) > 0
+        self.escaped_here.get() + self.escaped.load(Ordering::Acquire) > 0
     }
 
     pub(crate) fn has_ended(&self) -> bool {
