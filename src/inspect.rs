@@ -5,7 +5,7 @@ use crate::nursery::core::{CoreSlot, Panic};
 use crate::sched::context;
 use crate::sched::node::{Kind, Node};
 use crate::sched::root::Root;
-use crate::task::header::Header;
+use crate::task::header::{Header, QUEUED};
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
@@ -181,7 +181,7 @@ unsafe fn describe(n: &Node) -> String {
             if let Some(name) = h.name() {
                 line = format!("{line} `{name}`");
             }
-            match h.wait.get() {
+            match h.wait.get().filter(|_| !h.has(QUEUED)) {
                 Some(wait) => format!("{line}: waits in {} at {}", wait.op, place(wait.at)),
                 None => line,
             }

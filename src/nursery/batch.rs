@@ -9,12 +9,12 @@
 //! each returns what the next one returns. Processors predict some 16 to 32 returns; beyond that a level would cost a
 //! mispredicted branch for each call.
 
-use super::core::{CoreSlot, Panic, release_task};
+use super::core::{CoreSlot, Panic, give_back, release_task, settle};
 use super::errors::store_error;
 use crate::cancel::region::{Judgement, judge};
 use crate::error::TaskError;
 use crate::sched::context::{self, Ambient, BatchFrame, Restore};
-use crate::sched::node::{self, Node, Wakes};
+use crate::sched::node::{self, Wakes};
 use crate::sched::root::{Root, finish_extras};
 use crate::task::header::{self, DONE, Header, QUEUED};
 use crate::task::local::Locals;
@@ -25,7 +25,7 @@ use std::ptr;
 use std::task::{Context, Poll};
 
 /// Batches that a nursery runs in one poll.
-const BATCHES: u32 = 16;
+const BATCHES: u32 = 32;
 
 impl CoreSlot {
     /// Polls the tasks that are runnable now, then those that became so meanwhile: at most `BATCHES` times, so that
@@ -104,7 +104,7 @@ impl CoreSlot {
                 self.tail.set(next);
             }
             // SAFETY: held; the task is this nursery's.
-            unsafe { poll_task::<E, SPECIAL>(h, root, a, frame) };
+            unsafe { poll_task::<E, SPECIAL>(h, root, a, &frame) };
             if ptr::eq(at, last) {
                 left -= 1;
                 last = self.tail.get();
@@ -153,14 +153,14 @@ impl CoreSlot {
 /// # Safety
 /// This thread holds `root`, the owner; the task was taken from its nursery's queue.
 #[inline(always)]
-unsafe fn poll_task<E: TaskError, const SPECIAL: bool>(h: &Header, root: &Root, a: &Ambient, frame: BatchFrame) {
+unsafe fn poll_task<E: TaskError, const SPECIAL: bool>(h: &Header, root: &Root, a: &Ambient, frame: &BatchFrame) {
     // SAFETY: by contract.
     unsafe {
         if h.has(DONE) {
             // It was woken in the very poll in which it ended; only the queue still knew it.
             forget_done(h);
         } else if h.node.is_effective() {
-            poll_cancelled::<E>(h, frame.node, frame.task, frame.locals);
+            poll_cancelled::<E>(h, frame);
         } else {
             poll_live::<E, SPECIAL>(h, root, a, frame, |cx| {
                 if h.node.is_effective() { judge_task(h, root, false, false, cx) } else { true }
@@ -171,13 +171,13 @@ unsafe fn poll_task<E: TaskError, const SPECIAL: bool>(h: &Header, root: &Root, 
 
 /// Apart, since what it has to remember takes registers.
 #[inline(never)]
-unsafe fn poll_cancelled<E: TaskError>(h: &Header, node: *const Node, task: *const Header, locals: *const Locals) {
+unsafe fn poll_cancelled<E: TaskError>(h: &Header, frame: &BatchFrame) {
     // SAFETY: this thread's; the context's root is held.
     let (a, root) = unsafe { (&*context::pointer(), &*context::root()) };
     let deliveries = root.deliveries.get();
     // SAFETY: as for `poll_task`.
     unsafe {
-        poll_live::<E, true>(h, root, a, BatchFrame { node, task, locals }, |cx| {
+        poll_live::<E, true>(h, root, a, frame, |cx| {
             // The shield of a scope around may have gone up meanwhile.
             !h.node.is_effective() || judge_task(h, root, true, root.deliveries.get() != deliveries, cx)
         });
@@ -193,7 +193,7 @@ unsafe fn poll_live<E: TaskError, const SPECIAL: bool>(
     h: &Header,
     root: &Root,
     a: &Ambient,
-    frame: BatchFrame,
+    frame: &BatchFrame,
     goes_on: impl FnOnce(&Context<'_>) -> bool,
 ) {
     h.state.set(0);
@@ -217,11 +217,11 @@ unsafe fn poll_live<E: TaskError, const SPECIAL: bool>(
         match polled {
             Ok(Poll::Pending) => {
                 if !goes_on(&cx) {
-                    abandon_task(h, frame.node, frame.task, frame.locals);
+                    abandon_task(h, frame);
                 }
             }
-            Ok(Poll::Ready(result)) => end_task(h, result, frame.node, frame.task, frame.locals),
-            Err(panic) => fail_task(h, panic, frame.node, frame.task, frame.locals),
+            Ok(Poll::Ready(result)) => end_task(h, result, frame),
+            Err(panic) => fail_task(h, panic, frame),
         }
     }
 }
@@ -246,8 +246,10 @@ unsafe fn poll_instrumented<E: TaskError>(h: &Header, root: &Root, cx: &mut Cont
 #[cold]
 unsafe fn forget_done(h: &Header) {
     if h.node.owner().is_null() {
-        // SAFETY: the node was retired then.
-        unsafe { release_task(h) };
+        let mut wakes = Wakes::none();
+        // SAFETY: the node was retired then, and the handle told.
+        unsafe { release_task(h, &mut wakes) };
+        wakes.wake();
     }
 }
 
@@ -270,8 +272,8 @@ unsafe fn judge_task(h: &Header, root: &Root, cancelled_before: bool, told: bool
 
 /// A cancelled task is dropped, as if it had returned `Cancelled`.
 #[cold]
-unsafe fn abandon_task(h: &Header, node: *const Node, task: *const Header, locals: *const Locals) {
-    let after = BatchFrame { node, task, locals }.guard();
+unsafe fn abandon_task(h: &Header, frame: &BatchFrame) {
+    let after = frame.guard();
     // SAFETY: called in the task's frame.
     let abandoned = catch_unwind(AssertUnwindSafe(|| unsafe { (h.vtable.get().abandon)(h) }));
     // SAFETY: as the caller's.
@@ -284,8 +286,8 @@ unsafe fn abandon_task(h: &Header, node: *const Node, task: *const Header, local
 }
 
 #[cold]
-unsafe fn fail_task(h: &Header, panic: Panic, node: *const Node, task: *const Header, locals: *const Locals) {
-    let after = BatchFrame { node, task, locals }.guard();
+unsafe fn fail_task(h: &Header, panic: Panic, frame: &BatchFrame) {
+    let after = frame.guard();
     // SAFETY: as the caller's.
     unsafe {
         (*h.core.get()).panicked(panic, &*context::root(), h);
@@ -293,38 +295,66 @@ unsafe fn fail_task(h: &Header, panic: Panic, node: *const Node, task: *const He
     }
 }
 
-/// A task has returned. The frame to put back comes in pieces, which travel in registers.
+/// A task has returned.
 ///
 /// # Safety
-/// This thread holds the owner; called in the task's frame.
+/// This thread holds the owner; called in the task's frame, which is left as it is: `frame` is put back only for foreign code.
 #[inline(never)]
-unsafe fn end_task<E: TaskError>(
-    h: &Header,
-    result: Result<(), E>,
-    node: *const Node,
-    task: *const Header,
-    locals: *const Locals,
-) {
-    let frame = BatchFrame { node, task, locals };
+unsafe fn end_task<E: TaskError>(h: &Header, result: Result<(), E>, frame: &BatchFrame) {
     // SAFETY: the context's root is held; a task's nursery outlives it.
     let (core, root) = unsafe { (&*h.core.get(), &*context::root()) };
     if result.is_err() || !h.gone.get() || h.has_extras() || root.instrumented.get() {
         // SAFETY: as the caller's.
-        return unsafe { end_task_slowly(h, result, frame) };
+        return unsafe { end_task_slowly(h, result, *frame) };
     }
-    // Nothing was left to drop: no foreign code runs here, but for the wakers at the end.
     std::mem::forget(result);
-    context::ambient(|a| frame.restore(a));
-    h.set(DONE);
-    // SAFETY: the future is gone; the slot itself waits for the ready queue, if it is on it.
-    let wakes = unsafe {
-        let wakes = node::retire(&h.node);
-        if !h.has(QUEUED) {
-            release_task(h);
+    // Nothing was left to drop: no foreign code runs here, but for what is left to the end.
+    let state = h.state.get();
+    h.state.set(state | DONE);
+    // SAFETY: the future is gone.
+    let mut wakes = unsafe { node::retire(&h.node) };
+    // The slot itself waits for the ready queue, if it is on it.
+    let leaving = state & QUEUED == 0;
+    // SAFETY: as above.
+    let settled = unsafe { settle(h, leaving, &mut wakes) };
+    if settled.unclaimed {
+        // SAFETY: as above; put back by the guard, as for all foreign code.
+        unsafe { drop_unclaimed(h, frame.guard()) };
+    }
+    if settled.last {
+        // SAFETY: neither task nor handle looks at it any more.
+        unsafe { give_back(h) };
+    }
+    let live = core.live.get() - 1;
+    core.live.set(live);
+    if !wakes.is_none() || (live == 0 && !core.notified.get()) {
+        ended_slowly(core, live, wakes, frame.guard());
+    }
+}
+
+/// Foreign code is to run because a task has ended.
+#[cold]
+fn ended_slowly(core: &CoreSlot, live: usize, wakes: Wakes, after: Restore) {
+    drop(after);
+    wakes.wake();
+    if live == 0 {
+        core.wake_parent();
+    }
+}
+
+/// Drops the value of a task whose handle was dropped before.
+///
+/// # Safety
+/// `settle` said so.
+#[cold]
+unsafe fn drop_unclaimed(h: &Header, after: Restore) {
+    drop(after);
+    // SAFETY: by contract; the root is held, and the context's; a task's nursery outlives it.
+    unsafe {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (h.vtable.get().drop_unclaimed)(h))) {
+            (*h.core.get()).panicked(panic, &*context::root(), h);
         }
-        wakes
-    };
-    core.ended(wakes);
+    }
 }
 
 /// As [`end_task`]: its error goes to the nursery that it belongs to now (a `started` may have moved it), its future and
@@ -362,32 +392,30 @@ unsafe fn finish_task(h: &Header, after: Restore) {
     let extras = h.extras.take();
     let id = h.task_id();
     // First what must not be left half done, then foreign code.
-    // SAFETY: the future is gone; the slot itself waits for the ready queue, if it is on it.
-    let wakes = unsafe {
-        let wakes = node::retire(&h.node);
-        if !h.has(QUEUED) {
-            release_task(h);
+    // SAFETY: the future is gone.
+    let mut wakes = unsafe { node::retire(&h.node) };
+    // The slot itself waits for the ready queue, if it is on it.
+    // SAFETY: as above.
+    unsafe {
+        let settled = settle(h, !h.has(QUEUED), &mut wakes);
+        if settled.unclaimed {
+            // The frame is put back already.
+            drop_unclaimed(h, BatchFrame::save(&*context::pointer()).guard());
         }
-        wakes
-    };
+        if settled.last {
+            give_back(h);
+        }
+    }
     if let Some(told) = told {
         crate::inspect::task_exited(root, &told);
     }
     if extras.is_some() {
         finish_extras(extras, id);
     }
-    core.ended(wakes);
-}
-
-impl CoreSlot {
-    /// A task has ended.
-    #[inline(always)]
-    fn ended(&self, wakes: Wakes) {
-        let live = self.live.get() - 1;
-        self.live.set(live);
-        wakes.wake();
-        if live == 0 {
-            self.wake_parent();
-        }
+    let live = core.live.get() - 1;
+    core.live.set(live);
+    wakes.wake();
+    if live == 0 {
+        core.wake_parent();
     }
 }

@@ -8,6 +8,7 @@
 //! - `live` counts the tasks that have not ended.
 
 use super::errors::Errors;
+use super::join::{JoinState, Settled};
 use crate::cancel::slot::ScopeSlot;
 use crate::error::{Reason, ReasonKind};
 use crate::sched::context::{self, Frame};
@@ -16,7 +17,7 @@ use crate::sched::pool::CORE_CLASS;
 use crate::sched::remote::{self, Mail, SlotPtr};
 use crate::sched::root::{Root, finish_extras};
 use crate::sched::sync::Cell;
-use crate::task::header::{self, DONE, Header, QUEUED};
+use crate::task::header::{self, DONE, Header};
 use crate::task::local::Locals;
 use crate::task::wake::{self, WakeRef};
 use std::any::Any;
@@ -254,8 +255,7 @@ impl CoreSlot {
         // SAFETY: by contract.
         let wakes = unsafe { node::link_new(&h.node, under) };
         self.live.set(self.live.get() + 1);
-        // A cancelled one is woken by its node, too.
-        h.state.set(QUEUED);
+        // A cancelled one is woken by its node, too; it is `QUEUED` since it was begun.
         self.push_ready(h);
         let locals = context::ambient(|a| a.locals.get());
         if !locals.is_null() {
@@ -333,7 +333,7 @@ impl CoreSlot {
                 let next = (*at).next_ready.get();
                 // Retired tasks are known to the queue alone; the others are linked.
                 if (*at).has(DONE) && (*at).node.owner().is_null() {
-                    release_task(&*at);
+                    release_task(&*at, &mut wakes);
                 }
                 at = next;
             }
@@ -403,7 +403,7 @@ pub(crate) unsafe fn free_task(h: &Header) -> Wakes {
         if let Some(extras) = extras {
             wakes.push(Later::Exit(extras, h.task_id()));
         }
-        release_task(h);
+        release_task(h, &mut wakes);
         wakes
     }
 }
@@ -411,14 +411,29 @@ pub(crate) unsafe fn free_task(h: &Header) -> Wakes {
 /// A task whose node has been retired lets go of its slot; gives it back, unless a handle still looks at it.
 ///
 /// # Safety
-/// Nothing else uses the slot any more.
+/// Nothing else uses the slot any more, and no value is left in it that nobody will ask for: the task had none, or has
+/// settled before.
 #[inline(always)]
-pub(super) unsafe fn release_task(h: &Header) {
+pub(super) unsafe fn release_task(h: &Header, wakes: &mut Wakes) {
     // SAFETY: by contract.
     unsafe {
-        if h.vtable.get().leave.is_none_or(|leave| leave(h)) {
+        if settle(h, true, wakes).last {
             give_back(h);
         }
+    }
+}
+
+/// Tells a task's handle, if it has one, that the task has ended. What is to be done with the slot comes back.
+///
+/// # Safety
+/// The task's future is gone and its node retired; it has not left its slot.
+#[inline(always)]
+pub(super) unsafe fn settle(h: &Header, leaving: bool, wakes: &mut Wakes) -> Settled {
+    if h.vtable.get().has_handle {
+        // SAFETY: by contract.
+        unsafe { JoinState::of(h).settle(h.node.home_ptr(), leaving, wakes) }
+    } else {
+        Settled { last: leaving, unclaimed: false }
     }
 }
 
@@ -431,7 +446,22 @@ pub(super) unsafe fn give_back(h: *const Header) {
     // SAFETY: by contract.
     unsafe {
         let home = (*h).node.home_ptr();
-        (*home).pool.release(&(*h).node, (*h).vtable.get().class, ptr::eq(context::root(), home));
-        Root::count_dec(home);
+        if ptr::eq(context::root(), home) {
+            give_back_here(h, &*home);
+        } else {
+            (*home).pool.release(&(*h).node, (*h).vtable.get().class, false);
+            Root::count_dec(home);
+        }
     }
+}
+
+/// As [`give_back`], on the thread that holds the slot's home.
+///
+/// # Safety
+/// As [`give_back`]; this thread holds `home`.
+#[inline(always)]
+pub(super) unsafe fn give_back_here(h: *const Header, home: &Root) {
+    // SAFETY: by contract.
+    unsafe { home.pool.release(&(*h).node, (*h).vtable.get().class, true) };
+    home.count_dec_here();
 }

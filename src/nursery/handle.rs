@@ -1,21 +1,14 @@
 //! The handle of a child: its value, and a way to cancel it alone.
 //!
-//! State of a [`JoinCell`]: `Running`, then `Done` with the value or `Lost`, then `Taken`. It changes under the lock;
-//! the waiter is woken after.
-//!
-//! The cell stands in the child's slot ([`JoinHead`]), which goes back when both task and handle have left it. If the
-//! child does not exist yet when the handle is made (it was spawned from another thread), or its value is too large for a
-//! slot, the cell is shared ([`Apart`]).
+//! A handle is one word: where the cell is that the child leaves its value in ([`JoinCell`]), whether that is in the child's
+//! slot or [apart](Apart), and how far the entry of its wait has come.
 
-use super::core::give_back;
+use super::core::{give_back, give_back_here};
+use super::join::{Found, JoinCell, JoinHead};
 use crate::error::{JoinError, Result};
 use crate::sched::node::SlotRef;
 use crate::sched::remote::{self, Mail};
 use crate::sched::root::Root;
-#[cfg(not(loom))]
-use crate::sync::guarded::Guarded;
-#[cfg(loom)]
-use crate::sync::guarded::model::Guarded;
 use crate::task::header::Header;
 use crate::task::park::{self, Entry, Parked};
 use pin_project_lite::pin_project;
@@ -29,34 +22,6 @@ use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
-/// What the task tree shows of a waiter.
-const OP: &str = "Handle";
-
-pub(super) enum Stage<T> {
-    Running,
-    Done(T),
-    Lost,
-    Taken,
-}
-
-struct State<T> {
-    stage: Stage<T>,
-    waiter: Option<Parked>,
-    /// One of task and handle has left the slot.
-    left: bool,
-}
-
-pub(crate) struct JoinCell<T> {
-    state: Guarded<State<T>>,
-}
-
-/// The head of a slot whose task has a handle.
-#[repr(C)]
-pub(super) struct JoinHead<T> {
-    pub(super) header: Header,
-    pub(super) join: JoinCell<T>,
-}
-
 /// Cancels a task, wherever it is.
 pub(crate) fn cancel(slot: SlotRef) {
     let owner = slot.get().owner();
@@ -66,76 +31,10 @@ pub(crate) fn cancel(slot: SlotRef) {
     }
 }
 
-impl<T> JoinCell<T> {
-    fn new() -> Self {
-        Self { state: Guarded::new(State { stage: Stage::Running, waiter: None, left: false }) }
-    }
-
-    /// Makes one in place, for use by `root` most of all. Field by field: a copy would cost more than all the rest.
-    ///
-    /// # Safety
-    /// There is room for it.
-    #[inline(always)]
-    pub(super) unsafe fn init_at(at: *mut Self, root: &Root) {
-        // SAFETY: by contract.
-        unsafe {
-            Guarded::init_at(&raw mut (*at).state, root, |state| {
-                (&raw mut (*state).stage).write(Stage::Running);
-                (&raw mut (*state).waiter).write(None);
-                (&raw mut (*state).left).write(false);
-            });
-        }
-    }
-
-    #[inline(always)]
-    pub(super) fn complete(&self, stage: Stage<T>) {
-        let Some(mut state) = self.state.fast() else { return self.complete_slowly(stage) };
-        if !matches!(state.stage, Stage::Running) {
-            drop(state);
-            drop(stage);
-            return;
-        }
-        // What was there has nothing to drop.
-        mem::forget(mem::replace(&mut state.stage, stage));
-        let waiter = state.waiter.take();
-        drop(state);
-        if let Some(waiter) = waiter {
-            waiter.wake();
-        }
-    }
-
-    #[cold]
-    fn complete_slowly(&self, stage: Stage<T>) {
-        let (refused, waiter) = self.state.with(|state| {
-            if !matches!(state.stage, Stage::Running) {
-                return (Some(stage), None);
-            }
-            state.stage = stage;
-            (None, state.waiter.take())
-        });
-        drop(refused);
-        if let Some(waiter) = waiter {
-            waiter.wake();
-        }
-    }
-
-    /// The task leaves. True: it was the last one.
-    #[inline(always)]
-    pub(super) fn leave(&self) -> bool {
-        match self.state.fast() {
-            Some(mut state) => mem::replace(&mut state.left, true),
-            None => self.leave_slowly(),
-        }
-    }
-
-    #[cold]
-    fn leave_slowly(&self) -> bool {
-        self.state.with(|state| mem::replace(&mut state.left, true))
-    }
-}
-
-/// A cell that is not in the child's slot.
+/// A cell that is not in the child's slot: the child did not exist yet, or its value is too large for a slot.
+#[repr(C)]
 pub(crate) struct Apart<T> {
+    /// First: a handle knows it by the address of the whole.
     cell: JoinCell<T>,
     late: Late,
 }
@@ -147,8 +46,9 @@ struct Late {
 }
 
 impl<T> Apart<T> {
+    #[track_caller]
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { cell: JoinCell::new(), late: Late::default() })
+        Arc::new(Self { cell: JoinCell::new(Location::caller()), late: Late::default() })
     }
 
     /// The task exists now.
@@ -178,25 +78,25 @@ impl<T> Apart<T> {
 }
 
 pin_project! {
-    /// A child's future that leaves its value in the cell. If it is dropped before, the value is lost.
+    /// A child's future that leaves its value in a cell that is apart. If it is dropped before, the value is lost.
     pub(crate) struct Joined<F, T> {
         #[pin]
         fut: F,
-        lost: LostOnDrop<T>,
+        task: TaskSide<T>,
     }
 }
 
-struct LostOnDrop<T>(Arc<Apart<T>>);
+struct TaskSide<T>(Arc<Apart<T>>);
 
-impl<T> Drop for LostOnDrop<T> {
+impl<T> Drop for TaskSide<T> {
     fn drop(&mut self) {
-        self.0.cell.complete(Stage::Lost);
+        self.0.cell.settle_apart();
     }
 }
 
 impl<F, T> Joined<F, T> {
     pub(crate) fn new(fut: F, cell: Arc<Apart<T>>) -> Self {
-        Self { fut, lost: LostOnDrop(cell) }
+        Self { fut, task: TaskSide(cell) }
     }
 }
 
@@ -207,7 +107,10 @@ impl<F: Future<Output = Result<T, E>>, T, E> Future for Joined<F, T> {
         let this = self.project();
         match ready!(this.fut.poll(cx)) {
             Ok(value) => {
-                this.lost.0.cell.complete(Stage::Done(value));
+                let cell = &this.task.0.cell;
+                // SAFETY: a future returns once; settled after.
+                unsafe { cell.fill(value) };
+                cell.settle_apart();
                 Poll::Ready(Ok(()))
             }
             // The nursery is cancelled before the handle completes: with the drop of this future.
@@ -216,25 +119,21 @@ impl<F: Future<Output = Result<T, E>>, T, E> Future for Joined<F, T> {
     }
 }
 
-/// How far the entry of a handle's wait has come. A word without padding: handles are moved into the frames of futures.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-enum Phase {
-    Fresh,
-    Yielded,
-    Entered,
-}
+/// The cell is in an allocation shared with the task's future.
+const APART: usize = 1;
+/// The wait has passed its entry check.
+const ENTERED: usize = 2;
+/// The entry check has yielded.
+const YIELDED: usize = 4;
+const MARKS: usize = APART | ENTERED | YIELDED;
+/// The value was taken, and slot or allocation given back. Marked as apart, so that one look tells what is plain.
+const TAKEN: usize = APART;
 
 /// A child's value to be. Dropping the handle does nothing to the child.
 #[must_use = "await it for the value, or use `start_soon`"]
 pub struct Handle<'scope, T> {
-    /// In the child's slot, or in `apart`; null if this handle has taken the value and given the slot back.
-    cell: *const JoinCell<T>,
-    apart: Option<Arc<Apart<T>>>,
-    /// Of the child's slot.
-    generation: u32,
-    phase: Phase,
-    at: &'static Location<'static>,
+    /// A cell with marks in its low bits, or `TAKEN`.
+    word: *const JoinCell<T>,
     scope: PhantomData<&'scope ()>,
 }
 
@@ -253,92 +152,85 @@ impl<T> fmt::Debug for Handle<'_, T> {
 impl<T> Handle<'_, T> {
     /// # Safety
     /// The slot of a child with a cell has just been put to use, and this is its only handle.
-    #[track_caller]
     #[inline(always)]
     pub(super) unsafe fn new(head: *const JoinHead<T>) -> Self {
+        const { assert!(align_of::<JoinCell<T>>() > MARKS, "the marks have room") };
         // SAFETY: by contract.
-        let (cell, generation) = unsafe { (&raw const (*head).join, (*head).header.node.generation()) };
-        Self { cell, apart: None, generation, phase: Phase::Fresh, at: Location::caller(), scope: PhantomData }
+        Self { word: unsafe { &raw const (*head).join }, scope: PhantomData }
     }
 
-    #[track_caller]
     pub(crate) fn apart(apart: Arc<Apart<T>>) -> Self {
-        Self {
-            cell: &raw const apart.cell,
-            apart: Some(apart),
-            generation: 0,
-            phase: Phase::Fresh,
-            at: Location::caller(),
-            scope: PhantomData,
-        }
+        Self { word: Arc::into_raw(apart).cast::<JoinCell<T>>().map_addr(|at| at | APART), scope: PhantomData }
     }
 
-    /// None once the value was taken and the slot given back.
     #[inline(always)]
-    fn cell(&self) -> Option<&JoinCell<T>> {
+    fn marks(&self) -> usize {
+        self.word.addr() & MARKS
+    }
+
+    #[inline(always)]
+    fn set_marks(&mut self, marks: usize) {
+        self.word = self.word.map_addr(|at| at & !MARKS | marks);
+    }
+
+    /// The cell, and whose memory it is in (null: of no root). None once the value was taken.
+    fn cell(&self) -> Option<(&JoinCell<T>, *const Root)> {
+        let cell = self.word.map_addr(|at| at & !MARKS);
         // SAFETY: kept in its place by this handle, either way.
-        unsafe { self.cell.as_ref() }
-    }
-
-    /// Gives the slot back, if the cell is in it.
-    ///
-    /// # Safety
-    /// The task has ended and left: nobody else knows the slot. This handle does not look at it again.
-    #[inline(always)]
-    unsafe fn free(&mut self) {
-        if let Some(head) = self.head() {
-            self.cell = ptr::null();
-            // SAFETY: by contract.
-            unsafe {
-                ptr::drop_in_place((&raw const (*head).join).cast_mut());
-                give_back(head.cast());
-            }
-        }
-    }
-
-    /// The common cases, on the root's own thread: the first look, and the one that finds the value.
-    #[inline(always)]
-    fn poll_fast(&mut self, cx: &Context<'_>) -> Option<Poll<T>> {
-        let at = self.at;
-        let mut state = self.cell()?.state.fast()?;
-        match &state.stage {
-            Stage::Running if state.waiter.is_none() => {
-                // What was there has nothing to drop.
-                mem::forget(state.waiter.replace(Parked::plain(cx, OP, at)?));
-                Some(Poll::Pending)
-            }
-            Stage::Done(_) => {
-                let Stage::Done(value) = mem::replace(&mut state.stage, Stage::Taken) else { return None };
-                let last = state.left;
-                drop(state);
-                if last {
-                    // SAFETY: the task has left.
-                    unsafe { self.free() };
-                }
-                Some(Poll::Ready(value))
-            }
-            _ => None,
-        }
+        unsafe { Some((cell.as_ref()?, self.head().map_or(ptr::null(), |head| (*head).header.node.home_ptr()))) }
     }
 
     /// The child's slot, if the cell is in it.
     #[inline(always)]
     fn head(&self) -> Option<*const JoinHead<T>> {
-        let head = self.cell.wrapping_byte_sub(mem::offset_of!(JoinHead<T>, join));
-        if self.apart.is_none() && !self.cell.is_null() { Some(head.cast()) } else { None }
+        let cell = self.word.map_addr(|at| at & !MARKS);
+        (self.word.addr() & APART == 0).then(|| cell.wrapping_byte_sub(mem::offset_of!(JoinHead<T>, join)).cast())
+    }
+
+    /// The allocation, if the cell is in one.
+    fn shared(&self) -> Option<*const Apart<T>> {
+        let cell = self.word.map_addr(|at| at & !MARKS);
+        (self.word.addr() & APART != 0 && !cell.is_null()).then_some(cell.cast())
+    }
+
+    /// The common cases, on the thread of the child's root: the first look, and the one that finds the value.
+    #[inline(always)]
+    fn poll_fast(&mut self, cx: &Context<'_>) -> Option<Poll<T>> {
+        if self.word.addr() & (APART | YIELDED) != 0 {
+            return None;
+        }
+        let head = self.head()?;
+        // SAFETY: kept in its place by this handle.
+        let (cell, home) = unsafe { (&(*head).join, (*head).header.node.home_ptr()) };
+        if self.word.addr() & ENTERED == 0 {
+            if !park::enter_plainly() {
+                return None;
+            }
+            self.word = self.word.map_addr(|at| at | ENTERED);
+        }
+        if let Some(value) = cell.take_alone(home) {
+            self.word = ptr::without_provenance(TAKEN);
+            // SAFETY: the task has left, on this thread, which holds the home.
+            unsafe { give_back_here(head.cast(), &*home) };
+            return Some(Poll::Ready(value));
+        }
+        cell.wait_plainly(home, cx).then_some(Poll::Pending)
     }
 
     /// Tells whether the child has ended, with a value or without.
     pub fn is_finished(&self) -> bool {
-        self.cell().is_none_or(|cell| cell.state.with(|state| !matches!(state.stage, Stage::Running)))
+        self.cell().is_none_or(|(cell, home)| cell.is_finished(home))
     }
 
     /// Cancels the child alone. It ends without a value, and cancels nothing else.
     pub fn cancel(&self) {
-        match (self.head(), &self.apart) {
-            // SAFETY: this handle keeps the slot in use.
-            (Some(head), _) => cancel(unsafe { SlotRef::of_generation(head.cast(), self.generation) }),
-            (None, Some(apart)) => apart.cancel(),
+        match (self.head(), self.shared()) {
+            // A task that has ended has a new generation and, visible with that, no owner any more; its slot is not put to
+            // use again before this handle leaves it.
+            // SAFETY: this handle keeps the slot mapped.
+            (Some(head), _) => cancel(unsafe { SlotRef::new(head.cast()) }),
+            // SAFETY: this handle counts on it.
+            (None, Some(apart)) => unsafe { (*apart).cancel() },
             (None, None) => {}
         }
     }
@@ -363,97 +255,69 @@ impl<T> Future for Handle<'_, T> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        if this.phase != Phase::Entered {
-            let mut entry = Entry::resume(this.phase == Phase::Yielded);
-            this.phase = Phase::Entered;
-            match entry.poll(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(c)) => {
-                    this.phase = Phase::Fresh;
-                    return Poll::Ready(Err(JoinError::Cancelled(c)));
-                }
-                Poll::Pending => {
-                    this.phase = if entry.has_yielded() { Phase::Yielded } else { Phase::Fresh };
-                    return Poll::Pending;
-                }
-            }
-        }
-        match this.poll_fast(cx) {
+        match self.poll_fast(cx) {
             Some(polled) => polled.map(Ok),
-            None => this.poll_slowly(cx),
+            None => self.poll_slowly(cx),
         }
     }
 }
 
 impl<T> Handle<'_, T> {
     #[cold]
+    #[inline(never)]
     fn poll_slowly(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
-        let at = self.at;
-        let Some(cell) = self.cell() else { panic!("a `Handle` was polled after it had returned the child's value") };
+        let apart = self.word.addr() & APART;
+        if self.marks() & ENTERED == 0 {
+            let mut entry = Entry::resume(self.marks() & YIELDED != 0);
+            let polled = entry.poll(cx);
+            self.set_marks(match &polled {
+                Poll::Ready(Ok(())) => apart | ENTERED,
+                Poll::Pending if entry.has_yielded() => apart | YIELDED,
+                _ => apart,
+            });
+            if let Err(c) = ready!(polled) {
+                return Poll::Ready(Err(JoinError::Cancelled(c)));
+            }
+        }
         let mut fresh: Option<Parked> = None;
         loop {
-            let step = cell.state.with(|state| match &mut state.stage {
-                Stage::Running => {
-                    if let Some(parked) = &state.waiter {
-                        if parked.is_cancelled() {
-                            return Step::Cancelled(state.waiter.take());
-                        }
-                        if parked.is_current(cx) {
-                            return Step::Waiting(None);
-                        }
-                    }
-                    match fresh.take().or_else(|| Parked::plain(cx, OP, at)) {
-                        Some(parked) => Step::Waiting(state.waiter.replace(parked)),
-                        None => Step::Park,
-                    }
-                }
-                Stage::Lost => Step::Ended(None),
-                Stage::Taken => Step::Taken,
-                done @ Stage::Done(_) => match std::mem::replace(done, Stage::Taken) {
-                    Stage::Done(value) => Step::Ended(Some(value)),
-                    _ => unreachable!("just matched"),
-                },
-            });
-            match step {
-                Step::Ended(Some(value)) => return Poll::Ready(Ok(value)),
-                Step::Ended(None) if park::is_cancelled() => {
-                    // Of both, the cancel came first: a failing child cancels its nursery before it is gone.
-                    self.phase = Phase::Fresh;
-                    park::count_delivery();
-                    return Poll::Ready(Err(JoinError::Cancelled(park::cancelled())));
-                }
-                Step::Ended(None) => return Poll::Ready(Err(JoinError::Lost)),
-                Step::Taken => panic!("a `Handle` was polled after it had returned the child's value"),
-                Step::Waiting(old) => {
+            let Some((cell, home)) = self.cell() else { polled_after_end() };
+            match cell.look(home, &mut fresh, cx) {
+                Found::Value(value) => return Poll::Ready(Ok(value)),
+                // Of both, the cancel came first: a failing child cancels its nursery before it is gone.
+                Found::Lost if park::is_cancelled() => return Poll::Ready(Err(self.cancelled(apart))),
+                Found::Lost => return Poll::Ready(Err(JoinError::Lost)),
+                Found::Waiting(old) => {
                     drop(old);
                     return Poll::Pending;
                 }
-                Step::Cancelled(waiter) => {
+                Found::Cancelled(waiter) => {
                     drop(waiter);
-                    self.phase = Phase::Fresh;
-                    park::count_delivery();
-                    return Poll::Ready(Err(JoinError::Cancelled(park::cancelled())));
+                    return Poll::Ready(Err(self.cancelled(apart)));
                 }
-                Step::Park => fresh = Some(Parked::new(cx, OP, at)),
+                Found::Park => fresh = Some(cell.park(cx)),
+                Found::Taken => polled_after_end(),
             }
         }
     }
+
+    /// The wait is over; the next one begins anew.
+    fn cancelled(&mut self, apart: usize) -> JoinError {
+        self.set_marks(apart);
+        park::count_delivery();
+        JoinError::Cancelled(park::cancelled())
+    }
 }
 
-/// What a look at the cell says.
-enum Step<T> {
-    Ended(Option<T>),
-    Taken,
-    Waiting(Option<Parked>),
-    Cancelled(Option<Parked>),
-    Park,
+#[cold]
+fn polled_after_end() -> ! {
+    panic!("a `Handle` was polled after it had returned the child's value")
 }
 
 impl<T> Drop for Handle<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
-        if !self.cell.is_null() {
+        if self.word.addr() != TAKEN {
             self.leave();
         }
     }
@@ -462,15 +326,16 @@ impl<T> Drop for Handle<'_, T> {
 impl<T> Handle<'_, T> {
     #[inline(never)]
     fn leave(&mut self) {
-        let Some(cell) = self.cell() else { return };
-        let (stage, waiter, last) = cell.state.with(|state| {
-            (mem::replace(&mut state.stage, Stage::Taken), state.waiter.take(), mem::replace(&mut state.left, true))
-        });
-        if last {
-            // SAFETY: the task has left.
-            unsafe { self.free() };
+        let Some((cell, home)) = self.cell() else { return };
+        let (value, waiter, last) = cell.leave(home);
+        match (self.head(), self.shared()) {
+            // SAFETY: the task has left: nobody else knows the slot.
+            (Some(head), _) if last => unsafe { give_back(head.cast()) },
+            // SAFETY: the handle's count, made by `into_raw`.
+            (None, Some(apart)) => drop(unsafe { Arc::from_raw(apart) }),
+            _ => {}
         }
         drop(waiter);
-        drop(stage);
+        drop(value);
     }
 }

@@ -18,6 +18,7 @@ mod errors;
 pub(crate) mod handle;
 mod inbox;
 pub(crate) mod intake;
+mod join;
 mod local;
 pub(crate) mod open;
 mod race;

@@ -487,17 +487,12 @@ where
     }
 
     unsafe fn poll_body(h: *const Header, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
-        // SAFETY: as `of`. The lifetime of `nursery` is that of the body's run; the closure is general over it, so that
-        // calling it with the longest possible one gives it no more than it could use with the right one.
+        // SAFETY: as `of`; pinned: the allocation stays where it is.
         unsafe {
             let this = Self::of(h);
             let stage = this.stage.get();
-            if matches!(&*stage, Stage::Closure(_)) {
-                if let Stage::Closure(body) = ptr::replace(stage, Stage::Done) {
-                    let nursery: &'env N = &*ptr::from_ref(&this.nursery);
-                    let fut = body(nursery);
-                    *stage = Stage::Running(fut);
-                }
+            if let Stage::Closure(_) = &*stage {
+                this.call_body();
             }
             let Stage::Running(fut) = &mut *stage else { unreachable!("a body is polled until it ends") };
             Poll::Ready(match ready!(Pin::new_unchecked(fut).poll(cx)) {
@@ -507,6 +502,24 @@ where
                 }
                 Err(e) => Err(e),
             })
+        }
+    }
+
+    /// The body's closure becomes its future.
+    ///
+    /// # Safety
+    /// Called in the body's poll.
+    #[cold]
+    unsafe fn call_body(&self) {
+        // SAFETY: the stage is not borrowed. The lifetime of `nursery` is that of the body's run; the closure is general over
+        // it, so that calling it with the longest possible one gives it no more than it could use with the right one.
+        unsafe {
+            let stage = self.stage.get();
+            if let Stage::Closure(body) = ptr::replace(stage, Stage::Done) {
+                let nursery: &'env N = &*ptr::from_ref(&self.nursery);
+                let fut = body(nursery);
+                *stage = Stage::Running(fut);
+            }
         }
     }
 

@@ -2,7 +2,8 @@
 
 use super::child::{abandon, spawn_task};
 use super::core::CoreSlot;
-use super::handle::{Apart, Handle, JoinCell, JoinHead, Joined, Stage};
+use super::handle::{Apart, Handle, Joined};
+use super::join::{JoinCell, JoinHead};
 use super::task::{Name, introduce};
 use crate::error::TaskError;
 use crate::sched::pool;
@@ -11,6 +12,7 @@ use crate::task::header::{Header, VTable};
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
+use std::panic::Location;
 use std::pin::Pin;
 use std::ptr;
 use std::task::{Context, Poll, ready};
@@ -32,7 +34,7 @@ impl<F: Future<Output = Result<T, E>>, T, E: TaskError> Spawned<F, T, E> {
     const VTABLE: &'static VTable =
         &VTable::new::<E>(Self::poll, abandon::<E>, Self::drop, pool::task_class(size_of::<SpawnedCell<F, T>>()))
             .in_group(true)
-            .with_handle(Self::leave);
+            .with_handle(Self::drop_unclaimed);
 
     #[inline(always)]
     unsafe fn fut(h: *const Header) -> *mut F {
@@ -51,44 +53,27 @@ impl<F: Future<Output = Result<T, E>>, T, E: TaskError> Spawned<F, T, E> {
         let fut = unsafe { Pin::new_unchecked(&mut *Self::fut(h)) };
         Poll::Ready(match ready!(fut.poll(cx)) {
             Ok(value) => {
-                // SAFETY: the task has not left; the future is dropped once, as `gone` says.
+                // SAFETY: a future returns once, and the task settles after; the future is dropped once, as `gone` says.
                 unsafe {
-                    Self::join(h).complete(Stage::Done(value));
+                    Self::join(h).fill(value);
                     (*h).gone.set(true);
                     ptr::drop_in_place(Self::fut(h));
                 }
                 Ok(())
             }
-            // The nursery is cancelled before the handle completes: with the drop of the future.
+            // The nursery is cancelled before the handle completes: with the end of the task.
             Err(e) => Err(e),
         })
     }
 
     unsafe fn drop(h: *const Header) {
-        /// Also if the future panics while it is dropped.
-        struct Lost<'a, T>(&'a JoinCell<T>);
-        impl<T> Drop for Lost<'_, T> {
-            fn drop(&mut self) {
-                self.0.complete(Stage::Lost);
-            }
-        }
-        // SAFETY: called once, before the task leaves.
-        unsafe {
-            let _lost = Lost(Self::join(h));
-            ptr::drop_in_place(Self::fut(h));
-        }
+        // SAFETY: called once.
+        unsafe { ptr::drop_in_place(Self::fut(h)) };
     }
 
-    unsafe fn leave(h: *const Header) -> bool {
-        // SAFETY: the last one drops the cell; a task that is not the last does not look at it again.
-        unsafe {
-            let join = Self::join(h);
-            let last = join.leave();
-            if last {
-                ptr::drop_in_place(ptr::from_ref(join).cast_mut());
-            }
-            last
-        }
+    unsafe fn drop_unclaimed(h: *const Header) {
+        // SAFETY: by the caller's contract.
+        unsafe { Self::join(h).drop_unclaimed() };
     }
 }
 
@@ -137,7 +122,7 @@ where
     unsafe {
         let slot = root.pool.allocate(root, vtable.class).cast::<Header>();
         let head = slot.cast::<JoinHead<T>>();
-        JoinCell::init_at((&raw const (*head).join).cast_mut(), root);
+        JoinCell::init_at((&raw const (*head).join).cast_mut(), root, Location::caller());
         ptr::write(Spawned::<F, T, E>::fut(slot), fut);
         (*slot).begin(root, vtable, core);
         // First: it must leave the slot also if an instrument panics.

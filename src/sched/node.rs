@@ -9,6 +9,8 @@
 //!   cancelled since. That is sticky, as in Trio, where `cancel` takes blocked tasks out of their wait on the spot.
 //! - `holds` counts the unfinished sections directly inside: started shields, nurseries with work left, and inner
 //!   nodes with holds of their own.
+//! - a free node has no flags, no holds and nothing inside; its `parent` and `rounds` are the pool's. `rounds` counts from
+//!   the moment when a node becomes effective, and means nothing before.
 //!
 //! Everything but `owner`, `stamp` and `flags` is touched only by the thread that holds `owner`. Slots are type-stable:
 //! whoever has a [`SlotRef`] may read those three at any time.
@@ -22,6 +24,7 @@ use crate::cancel::ScopeShared;
 use crate::nursery::core::{CoreSlot, Panic};
 use crate::task::TaskId;
 use crate::task::header::Extras;
+use crate::task::park::Parked;
 use crate::task::wake::WakeRef;
 use std::ptr;
 use std::sync::Arc;
@@ -89,16 +92,6 @@ impl SlotRef {
         let n = unsafe { &*node };
         n.home().count_inc();
         Self { node, generation: n.generation() }
-    }
-
-    /// As [`SlotRef::new`], for a node that may have ended since it was of this generation.
-    ///
-    /// # Safety
-    /// As there.
-    pub(crate) unsafe fn of_generation(node: *const Node, generation: u32) -> Self {
-        // SAFETY: mapped by contract.
-        unsafe { (*node).home().count_inc() };
-        Self { node, generation }
     }
 
     #[inline(always)]
@@ -244,14 +237,19 @@ impl Node {
     }
 
     /// Puts a free node to use under `root`, whose memory it is, not yet linked.
-    #[inline(always)]
     pub(crate) fn begin(&self, root: *const Root, flags: u8) {
-        debug_assert!(ptr::eq(root, self.home));
         self.rounds.set(0);
-        self.holds.set(0);
         self.parent.set(ptr::null());
-        self.first.set(ptr::null());
         self.set_flags(if flags & CALLED != 0 { flags | EFFECTIVE } else { flags });
+        self.begin_linked(root);
+    }
+
+    /// As [`Node::begin`], for a node without flags that is linked before anybody looks at it ([`link_new`]): the rest is
+    /// as [`retire`] left it.
+    #[inline(always)]
+    pub(crate) fn begin_linked(&self, root: *const Root) {
+        debug_assert!(ptr::eq(root, self.home));
+        debug_assert!(self.holds.get() == 0 && self.first.get().is_null(), "a free node has nothing inside");
         self.owner.store(root.cast_mut(), Ordering::Release);
     }
 
@@ -330,6 +328,8 @@ impl Iterator for Inner {
 /// What runs, or may run, foreign code, and so has to wait until the tree is consistent and no short hold is taken.
 pub(crate) enum Later {
     Wake(WakeRef),
+    /// Ends a wait.
+    Parked(Parked),
     /// Makes a root's host poll.
     Host(&'static Root),
     /// Tells those who wait for a task's end.
@@ -352,6 +352,7 @@ impl Later {
     fn run(self) {
         match self {
             Self::Wake(w) => w.wake(),
+            Self::Parked(waiter) => waiter.wake(),
             Self::Host(root) => root.notify(),
             Self::Exit(extras, id) => super::root::finish_extras(Some(extras), id),
             Self::Drop(_) => {}
@@ -368,6 +369,11 @@ impl Wakes {
     #[inline(always)]
     pub(crate) const fn none() -> Self {
         Self(None)
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_none(&self) -> bool {
+        self.0.is_none()
     }
 
     fn list(&mut self) -> &mut Vec<Later> {
@@ -512,11 +518,16 @@ pub(crate) unsafe fn retire(node: *const Node) -> Wakes {
         let parent = n.parent.get();
         // SAFETY: nothing else borrows it.
         let plain = n.first.get().is_null() && n.holds.get() == 0 && (*n.foreign.as_ptr()).is_none();
-        if parent.is_null() || !plain || n.is_shield() || n.owner.load(Ordering::Relaxed).cast_const() != n.home {
+        if parent.is_null() || !plain || n.owner.load(Ordering::Relaxed).cast_const() != n.home {
             return retire_slowly(node);
         }
+        if n.flags() != 0 {
+            if n.is_shield() {
+                return retire_slowly(node);
+            }
+            n.set_flags(0);
+        }
         leave_ring(n, parent);
-        n.parent.set(ptr::null());
         n.owner.store(ptr::null_mut(), Ordering::Release);
         n.next_generation();
         Wakes::none()
@@ -555,8 +566,10 @@ unsafe fn retire_slowly(node: *const Node) -> Wakes {
             let _ = unlink(inner);
         }
         wakes.waste(n.foreign.take().map(Waste::Foreign));
+        n.holds.set(0);
         n.set_owner(ptr::null());
         n.next_generation();
+        n.set_flags(0);
         wakes
     }
 }

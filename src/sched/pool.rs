@@ -30,6 +30,8 @@ pub(crate) const TASK_CLASSES: usize = FINE + COARSE + 1;
 pub(crate) const SCOPE_CLASS: usize = TASK_CLASSES;
 pub(crate) const CORE_CLASS: usize = TASK_CLASSES + 1;
 const CLASSES: usize = TASK_CLASSES + 2;
+/// So that an index can be masked, which costs less than to check it.
+const LISTS: usize = CLASSES.next_power_of_two();
 
 const FIRST_CHUNK: usize = 4 << 10;
 const LAST_CHUNK: usize = 256 << 10;
@@ -69,7 +71,7 @@ impl Links {
 
 /// See the module.
 pub(crate) struct Pool {
-    free: [Cell<*const Node>; CLASSES],
+    free: [Cell<*const Node>; LISTS],
     /// Slots given back by threads that do not hold the root, as `(node, class)` stacks per class would be too many:
     /// one stack, the class stands in the slot.
     given_back: Pile<Node>,
@@ -115,8 +117,9 @@ impl Pool {
     #[inline(always)]
     pub(crate) unsafe fn release(&self, node: *const Node, class: usize, holds: bool) {
         if holds {
-            Links::set(node, self.free[class].get());
-            self.free[class].set(node);
+            let list = &self.free[class % LISTS];
+            Links::set(node, list.get());
+            list.set(node);
         } else {
             // SAFETY: in use by nobody.
             unsafe { self.give_back(node, class) };

@@ -27,7 +27,7 @@ use super::sync::{AtomicI64, Cell, Ordering};
 use super::timers::{Target, Timers};
 use crate::inspect::Tree;
 use crate::run::Settings;
-use crate::task::header::{Header, NO_FUTURE};
+use crate::task::header::Header;
 use crate::task::park;
 use crate::task::wake;
 use crate::testing::Order;
@@ -67,8 +67,8 @@ pub(crate) struct Root {
     settings: RefCell<Option<Arc<Settings>>>,
     pub(crate) order: Cell<Order>,
     pub(crate) instrumented: Cell<bool>,
-    /// What locks made for this root are biased towards: itself, or nothing.
-    lock_bias: Cell<*const Root>,
+    /// Locks in slots are biased: there is a barrier.
+    biases_locks: Cell<bool>,
     /// An order other than first-in first-out, an instrument, or a host that limits: one question for all.
     special: Cell<bool>,
     seed: Cell<u64>,
@@ -132,7 +132,7 @@ impl Root {
             order: Cell::new(Order::Fifo),
             instrumented: Cell::new(false),
             special: Cell::new(false),
-            lock_bias: Cell::new(ptr::null()),
+            biases_locks: Cell::new(false),
             seed: Cell::new(0),
             next_id: Cell::new(0),
             now: Cell::new(Instant::from_nanos(0)),
@@ -154,7 +154,7 @@ impl Root {
             _ => 1,
         });
         root.instrumented.set(settings.instrument.is_some());
-        root.lock_bias.set(crate::sync::guarded::bias_for(root));
+        root.biases_locks.set(crate::sync::guarded::barrier::is_available());
         root.special.set(settings.instrument.is_some() || settings.order != Order::Fifo);
         root.is_virtual.set(settings.clock.is_virtual());
         root.host_limits.set(false);
@@ -168,7 +168,7 @@ impl Root {
         let main = unsafe { root.pool.allocate(root, super::pool::task_class(size_of::<Header>())) };
         let main = main.cast::<Header>();
         // SAFETY: a task slot was allocated.
-        unsafe { (*main).begin(root, &NO_FUTURE, ptr::null()) };
+        unsafe { (*main).begin_main(root) };
         root.main.set(main);
         drop(frame);
         root
@@ -273,6 +273,13 @@ impl Root {
         self.count.inc(true);
     }
 
+    /// Gives back one count, for the holder of a root that has not ended.
+    #[inline(always)]
+    pub(crate) fn count_dec_here(&self) {
+        debug_assert!(self.is_here());
+        self.count.dec(true);
+    }
+
     /// # Safety
     /// Gives back one count; `root` is a root cell.
     #[inline(always)]
@@ -363,8 +370,8 @@ impl Root {
     }
 
     #[inline(always)]
-    pub(crate) fn lock_bias(&self) -> *const Root {
-        self.lock_bias.get()
+    pub(crate) fn biases_locks(&self) -> bool {
+        self.biases_locks.get()
     }
 
     #[inline(always)]

@@ -20,10 +20,8 @@
 //! The pattern is that of biased locking with asymmetric fences (Dice, Huang, Yang 2001; `membarrier(2)`).
 
 use crate::sched::context;
-use crate::sched::root::Root;
 use std::cell::UnsafeCell;
 use std::fmt;
-use std::ops::{Deref, DerefMut};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering, compiler_fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -77,39 +75,6 @@ impl<T> Guarded<T> {
             mutex: Mutex::new(()),
             value: UnsafeCell::new(value),
         }
-    }
-
-    /// Makes one in place, biased towards `root`, and has `init` write the value.
-    ///
-    /// # Safety
-    /// There is room for it; `init` writes a valid value.
-    #[inline(always)]
-    pub(crate) unsafe fn init_at(at: *mut Self, root: &Root, init: impl FnOnce(*mut T)) {
-        // SAFETY: by contract.
-        unsafe {
-            (&raw mut (*at).bias).write(AtomicPtr::new(root.lock_bias().cast_mut().cast()));
-            (&raw mut (*at).busy).write(AtomicBool::new(false));
-            (&raw mut (*at).mutex).write(Mutex::new(()));
-            init(UnsafeCell::raw_get(&raw const (*at).value));
-        }
-    }
-
-    /// The value, if this thread holds the root that the lock is biased towards. For the shortest paths: else
-    /// [`Guarded::with`].
-    #[inline(always)]
-    pub(crate) fn fast(&self) -> Option<Fast<'_, T>> {
-        let root: Bias = context::root().cast_mut().cast();
-        if root.is_null() || self.bias.load(Ordering::Relaxed) != root {
-            return None;
-        }
-        self.busy.store(true, Ordering::Relaxed);
-        compiler_fence(Ordering::SeqCst);
-        let busy = Busy(&self.busy);
-        if self.bias.load(Ordering::Relaxed) != root {
-            return None;
-        }
-        // SAFETY: this thread holds the root that is the bias; a revoker waits for `busy`.
-        Some(Fast { value: unsafe { &mut *self.value.get() }, _busy: busy })
     }
 
     /// Runs `f` on the value, with the lock held.
@@ -166,42 +131,15 @@ impl<T> Guarded<T> {
     }
 }
 
-/// The lock held by [`Guarded::fast`]; the rules for closures go for the code around it.
-pub(crate) struct Fast<'a, T> {
-    value: &'a mut T,
-    _busy: Busy<'a>,
-}
-
-impl<T> Deref for Fast<'_, T> {
-    type Target = T;
-
-    #[inline(always)]
-    fn deref(&self) -> &T {
-        self.value
-    }
-}
-
-impl<T> DerefMut for Fast<'_, T> {
-    #[inline(always)]
-    fn deref_mut(&mut self) -> &mut T {
-        self.value
-    }
-}
-
 /// Either way of holding the lock off the fast path; held for its drop.
 enum Slow<'a> {
     Biased(#[expect(dead_code, reason = "held for its drop")] Busy<'a>),
     Locked(#[expect(dead_code, reason = "held for its drop")] MutexGuard<'a, ()>),
 }
 
-/// What a lock can be biased towards when it is made for `root`: null if there is no barrier.
-pub(crate) fn bias_for(root: *const Root) -> *const Root {
-    if barrier::is_available() { root } else { ptr::null() }
-}
-
 cfg_if::cfg_if! {
     if #[cfg(all(target_os = "linux", not(loom), not(trine_tsan), not(miri)))] {
-        mod barrier {
+        pub(crate) mod barrier {
             use std::sync::OnceLock;
 
             const REGISTER_PRIVATE_EXPEDITED: libc::c_int = 1 << 4;
@@ -213,72 +151,23 @@ cfg_if::cfg_if! {
             }
 
             /// Registers the process, once.
-            pub(super) fn is_available() -> bool {
+            pub(crate) fn is_available() -> bool {
                 static AVAILABLE: OnceLock<bool> = OnceLock::new();
                 *AVAILABLE.get_or_init(|| membarrier(REGISTER_PRIVATE_EXPEDITED))
             }
 
             /// When it returns, every running thread of the process has passed a full fence.
-            pub(super) fn all_threads() {
+            pub(crate) fn all_threads() {
                 assert!(membarrier(PRIVATE_EXPEDITED), "a registered process may use membarrier(2)");
             }
         }
     } else {
-        mod barrier {
-            pub(super) fn is_available() -> bool {
+        pub(crate) mod barrier {
+            pub(crate) fn is_available() -> bool {
                 false
             }
 
-            pub(super) fn all_threads() {}
-        }
-    }
-}
-
-/// The same for the models, of what lives in slots: loom's mutex, which it watches, and which no constant can hold.
-#[cfg(loom)]
-pub(crate) mod model {
-    use crate::sched::root::Root;
-    use std::ops::{Deref, DerefMut};
-
-    pub(crate) struct Guarded<T>(loom::sync::Mutex<T>);
-
-    impl<T> Guarded<T> {
-        pub(crate) fn new(value: T) -> Self {
-            Self(loom::sync::Mutex::new(value))
-        }
-
-        /// # Safety
-        /// There is room for it; `init` writes a valid value.
-        pub(crate) unsafe fn init_at(at: *mut Self, _root: &Root, init: impl FnOnce(*mut T)) {
-            let mut value = std::mem::MaybeUninit::uninit();
-            init(value.as_mut_ptr());
-            // SAFETY: by contract.
-            unsafe { at.write(Self::new(value.assume_init())) };
-        }
-
-        pub(crate) fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-            f(&mut self.0.lock().unwrap())
-        }
-
-        /// Never biased.
-        pub(crate) fn fast(&self) -> Option<Fast<'_, T>> {
-            None
-        }
-    }
-
-    pub(crate) struct Fast<'a, T>(&'a mut T, std::convert::Infallible);
-
-    impl<T> Deref for Fast<'_, T> {
-        type Target = T;
-
-        fn deref(&self) -> &T {
-            self.0
-        }
-    }
-
-    impl<T> DerefMut for Fast<'_, T> {
-        fn deref_mut(&mut self) -> &mut T {
-            self.0
+            pub(crate) fn all_threads() {}
         }
     }
 }

@@ -31,6 +31,7 @@ pub(crate) mod parking_lot;
 mod pool;
 pub(crate) mod queue;
 mod semaphore;
+pub(crate) mod slot_lock;
 pub(crate) mod wait;
 
 pub use self::condition::{Condition, ConditionStatistics, ConditionWait, ConditionWaitWhile};

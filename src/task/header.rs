@@ -35,8 +35,10 @@ pub(crate) struct VTable {
     pub(crate) abandon: unsafe fn(*const Header),
     /// Drops the future (once).
     pub(crate) drop: unsafe fn(*const Header),
-    /// The task lets go of its slot. False: a handle still looks at it, and will give it back.
-    pub(crate) leave: Option<unsafe fn(*const Header) -> bool>,
+    /// The task has a handle.
+    pub(crate) has_handle: bool,
+    /// Drops a value that the handle will not ask for.
+    pub(crate) drop_unclaimed: unsafe fn(*const Header),
     /// Size class of the slot.
     pub(crate) class: usize,
     /// A child, as opposed to a body, a branch of a race or a main future, which belong to the task around.
@@ -55,7 +57,16 @@ impl VTable {
     ) -> Self {
         // SAFETY: a function pointer; called only after it was turned back (`poll`).
         let poll = unsafe { mem::transmute::<PollTask<E>, unsafe fn()>(poll) };
-        Self { poll, abandon, drop, leave: None, class, is_child: false, in_group: false }
+        Self {
+            poll,
+            abandon,
+            drop,
+            has_handle: false,
+            drop_unclaimed: nothing,
+            class,
+            is_child: false,
+            in_group: false,
+        }
     }
 
     /// Of a task under its nursery's group: a child, or a branch of a race.
@@ -65,9 +76,10 @@ impl VTable {
         self
     }
 
-    /// Of a task that has a handle.
-    pub(crate) const fn with_handle(mut self, leave: unsafe fn(*const Header) -> bool) -> Self {
-        self.leave = Some(leave);
+    /// Of a task that has a handle, whose value stands in the slot.
+    pub(crate) const fn with_handle(mut self, drop_unclaimed: unsafe fn(*const Header)) -> Self {
+        self.has_handle = true;
+        self.drop_unclaimed = drop_unclaimed;
         self
     }
 
@@ -113,6 +125,7 @@ pub(crate) struct Header {
     /// Link in the ready queue.
     pub(crate) next_ready: Cell<*const Header>,
     pub(crate) id: Cell<u64>,
+    /// Set by the wait, forgotten by the next poll; means nothing while the task is queued.
     pub(crate) wait: Cell<Option<Wait>>,
     pub(crate) extras: std::cell::Cell<Option<Box<Extras>>>,
 }
@@ -148,15 +161,22 @@ impl Header {
         }
     }
 
-    /// Puts a free slot to use; the future has been written by the caller.
+    /// Puts a free slot to use, whose node is linked next; the future has been written by the caller.
     #[inline(always)]
     pub(crate) fn begin(&self, root: &Root, vtable: &'static VTable, core: *const Core) {
-        self.node.begin(root, 0);
-        self.state.set(0);
+        self.node.begin_linked(root);
+        self.state.set(QUEUED);
         self.gone.set(false);
         self.vtable.set(vtable);
         self.core.set(core);
         self.id.set(root.next_task_id());
+    }
+
+    /// As [`Header::begin`], for a root's main task, which is under no node.
+    pub(crate) fn begin_main(&self, root: &Root) {
+        self.node.begin(root, 0);
+        self.begin(root, &NO_FUTURE, ptr::null());
+        self.state.set(0);
         self.wait.set(None);
     }
 

@@ -19,11 +19,11 @@ use crate::sched::context::{self, STEPS};
 use crate::sched::node::{self, Kind, Node, SlotRef};
 use crate::sched::remote::{self, Mail};
 use crate::sched::root::Root;
-use crate::task::header::Wait;
+use crate::task::header::{Header, Wait};
 use crate::task::wake::{self, WakeRef};
 use std::fmt;
 use std::panic::Location;
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::task::{Context, Poll};
 
 /// Deliveries of `Cancelled` within one poll of a task before a checkpoint makes a loop that ignores them yield.
@@ -105,6 +105,21 @@ impl Entry {
     }
 }
 
+/// The entry check in the common case: it may go on at once, in a task. False: nothing was counted, ask an [`Entry`].
+#[inline(always)]
+pub(crate) fn enter_plainly() -> bool {
+    context::ambient(|a| {
+        let (node, steps) = (a.node.get(), a.steps.get());
+        // SAFETY: the context's node is alive and held.
+        if node.is_null() || steps == 0 || unsafe { (*node).is_effective() } {
+            return false;
+        }
+        a.steps.set(steps - 1);
+        a.checkpoints.set(a.checkpoints.get().wrapping_add(1));
+        true
+    })
+}
+
 /// Looks at the innermost scope. What other threads cancel is taken in between passes, and by [`take_in`].
 #[inline(always)]
 pub(crate) fn is_cancelled() -> bool {
@@ -155,6 +170,9 @@ pub(crate) fn reason_of(mut at: *const Node) -> Reason {
     Reason::new(ReasonKind::Explicit)
 }
 
+/// The name of an operation, as `channel::recv`.
+pub(crate) type Op = &'static str;
+
 /// An uncancellable section: the scopes around wait for it. Given back on drop, also on another thread.
 pub(crate) struct Hold(Option<SlotRef>);
 
@@ -199,7 +217,7 @@ impl Drop for Hold {
 /// Two words, so that it travels in registers. In the plain case, a task that waits in its own scope, `at` is the task's
 /// header, which is its node, counted on its home. Else `at` is a box with the rest, marked in its lowest bit.
 pub(crate) struct Parked {
-    at: *const (),
+    at: NonNull<()>,
     /// The stamp of the scope when the wait began.
     began: u64,
 }
@@ -241,11 +259,11 @@ impl Parked {
         if wake::header_of(cx.waker()) != Some(task) || !ptr::eq(node, task.cast()) {
             return None;
         }
-        // SAFETY: the context's task is alive and held.
+        // SAFETY: the context's task, a waker's header and so not null, is alive and held.
         unsafe {
             (*task).wait.set(Some(Wait { op, at }));
             (*node).home().count_inc();
-            Some(Self { at: task.cast(), began: (*node).stamp() })
+            Some(Self { at: NonNull::new_unchecked(task.cast_mut()).cast(), began: (*node).stamp() })
         }
     }
 
@@ -277,24 +295,30 @@ impl Parked {
                 began = (*node).stamp();
             }
         }
-        let extra = Box::into_raw(Box::new(Extra { node, waker: Some(waker), foreign, hold }));
-        Self { at: extra.cast_const().cast::<()>().map_addr(|a| a | 1), began }
+        let extra = NonNull::from(Box::leak(Box::new(Extra { node, waker: Some(waker), foreign, hold })));
+        Self { at: extra.cast::<()>().map_addr(|a| a | 1), began }
     }
 
     #[inline(always)]
     fn is_plain(&self) -> bool {
-        self.at.addr() & 1 == 0
+        self.at.addr().get() & 1 == 0
     }
 
     fn extra(&self) -> *mut Extra {
-        self.at.map_addr(|a| a & !1).cast_mut().cast()
+        self.at.as_ptr().map_addr(|a| a & !1).cast()
+    }
+
+    /// The task, in the plain case.
+    #[inline(always)]
+    fn task(&self) -> *const Header {
+        self.at.as_ptr().cast_const().cast()
     }
 
     /// The scope, or null.
     #[inline(always)]
     fn node(&self) -> *const Node {
         // SAFETY: a marked pointer is this wait's box.
-        if self.is_plain() { self.at.cast() } else { unsafe { (*self.extra()).node } }
+        if self.is_plain() { self.task().cast() } else { unsafe { (*self.extra()).node } }
     }
 
     /// Was the wait cancelled since it began (sticky, also if a shield went up meanwhile)? Any thread; reads two
@@ -319,9 +343,9 @@ impl Parked {
     #[inline(always)]
     pub(crate) fn is_current(&self, cx: &Context<'_>) -> bool {
         if self.is_plain() {
-            return self.at.cast() == context::node()
+            return self.task().cast() == context::node()
                 && self.node_is_live()
-                && wake::header_of(cx.waker()) == Some(self.at.cast());
+                && wake::header_of(cx.waker()) == Some(self.task());
         }
         self.extra_is_current(cx)
     }
@@ -361,10 +385,18 @@ impl Parked {
     pub(crate) fn wake(self) {
         if self.is_plain() {
             // SAFETY: counted, hence mapped. Should the task be gone, another one is woken for nothing.
-            unsafe { wake::wake_header(self.at.cast()) };
+            unsafe { wake::wake_header(self.task()) };
         } else {
             self.wake_extra();
         }
+    }
+
+    /// As [`Parked::wake`], in a root's context, if no foreign code runs for it: the task is this thread's, and its nursery is
+    /// about to be polled or being polled. Else it comes back.
+    #[inline(always)]
+    pub(crate) fn wake_quietly(self) -> Result<(), Self> {
+        // SAFETY: as in `wake`.
+        if self.is_plain() && unsafe { wake::wake_quietly(self.task()) } { Ok(()) } else { Err(self) }
     }
 
     #[inline(never)]
@@ -382,7 +414,7 @@ impl Drop for Parked {
     fn drop(&mut self) {
         if self.is_plain() {
             // SAFETY: the count that was taken in `new`.
-            unsafe { Root::count_dec((*self.at.cast::<Node>()).home_ptr()) };
+            unsafe { Root::count_dec((*self.task()).node.home_ptr()) };
         } else {
             self.drop_extra();
         }

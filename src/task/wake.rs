@@ -73,6 +73,33 @@ pub(crate) unsafe fn wake_header(header: *const Header) {
     }
 }
 
+/// Wakes a task if that takes no more than to queue it: it is this thread's, and its nursery will be polled anyway, or is
+/// being polled. False: nothing was done.
+///
+/// # Safety
+/// As [`wake_header`]; the context has a root.
+#[inline(always)]
+pub(crate) unsafe fn wake_quietly(header: *const Header) -> bool {
+    // SAFETY: mapped by contract.
+    let h = unsafe { &*header };
+    if h.node.owner() != context::root() {
+        return false;
+    }
+    let state = h.state.get();
+    if state & (header::QUEUED | header::DONE) != 0 {
+        return true;
+    }
+    let core = h.core.get();
+    // SAFETY: a nursery outlives the use of its children's slots.
+    let Some(core) = (unsafe { core.as_ref() }) else { return false };
+    if !core.notified.get() {
+        return false;
+    }
+    h.state.set(state | header::QUEUED);
+    core.push_ready(h);
+    true
+}
+
 /// Wakes the task that is being polled, through the context's waker.
 #[inline(always)]
 pub(crate) fn wake_self(cx: &std::task::Context<'_>) {

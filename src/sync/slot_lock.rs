@@ -1,0 +1,129 @@
+//! The short lock of what stands in a task's slot beside the header: two bytes, biased towards the root whose memory it is.
+//!
+//! The protocol is that of [`guarded`](super::guarded), with two differences: the bias is known from the slot (its home),
+//! so that one byte says whether it is revoked; and a revoked lock is one of a few mutexes that all slots share, so that
+//! nobody touches the slot's memory after the last section in it.
+//!
+//! The same rules go for the sections: a few loads and stores, no foreign code, and no other lock inside.
+
+use crate::sched::root::Root;
+use std::ptr;
+
+cfg_if::cfg_if! {
+    if #[cfg(loom)] {
+        /// In the models: loom's mutex, which it watches.
+        pub(crate) struct SlotLock(loom::sync::Mutex<()>);
+
+        pub(crate) struct Section<'a>(#[expect(dead_code, reason = "held for its drop")] loom::sync::MutexGuard<'a, ()>);
+
+        /// There is no fast way.
+        pub(crate) enum Fast {}
+
+        impl SlotLock {
+            pub(crate) fn new(_revoked: bool) -> Self {
+                Self(loom::sync::Mutex::new(()))
+            }
+
+            pub(crate) fn fast(&self, _home: *const Root) -> Option<Fast> {
+                None
+            }
+
+            pub(crate) fn is_unrevoked(&self, _home: *const Root) -> bool {
+                false
+            }
+
+            pub(crate) fn lock(&self, _home: *const Root) -> Section<'_> {
+                Section(self.0.lock().unwrap())
+            }
+        }
+    } else {
+        use super::guarded::barrier;
+        use crate::sched::context;
+        use std::sync::atomic::{AtomicBool, Ordering, compiler_fence};
+        use std::sync::{Mutex, MutexGuard, PoisonError};
+
+        const STRIPES: usize = 32;
+
+        /// For revoked locks, by the slot's address.
+        static SHARED: [Mutex<()>; STRIPES] = [const { Mutex::new(()) }; STRIPES];
+
+        /// See the module.
+        pub(crate) struct SlotLock {
+            busy: AtomicBool,
+            revoked: AtomicBool,
+        }
+
+        /// The lock held by the thread that holds the slot's home.
+        pub(crate) struct Fast<'a>(&'a AtomicBool);
+
+        impl Drop for Fast<'_> {
+            #[inline(always)]
+            fn drop(&mut self) {
+                self.0.store(false, Ordering::Release);
+            }
+        }
+
+        /// The lock held.
+        pub(crate) enum Section<'a> {
+            Fast(#[expect(dead_code, reason = "held for its drop")] Fast<'a>),
+            Slow(#[expect(dead_code, reason = "held for its drop")] MutexGuard<'static, ()>),
+        }
+
+        impl SlotLock {
+            /// It is revoked from the start where there is no barrier, and in memory that is no root's.
+            #[inline(always)]
+            pub(crate) fn new(revoked: bool) -> Self {
+                Self { busy: AtomicBool::new(false), revoked: AtomicBool::new(revoked) }
+            }
+
+            /// The lock, if this thread holds the slot's home and nobody else has ever taken it.
+            #[inline(always)]
+            pub(crate) fn fast(&self, home: *const Root) -> Option<Fast<'_>> {
+                if !ptr::eq(context::root(), home) {
+                    return None;
+                }
+                self.busy.store(true, Ordering::Relaxed);
+                compiler_fence(Ordering::SeqCst);
+                let held = Fast(&self.busy);
+                // The revocation is visible here, or `busy` to the revoker.
+                if self.revoked.load(Ordering::Relaxed) { None } else { Some(held) }
+            }
+
+            /// Does this thread hold the slot's home, and has nobody else ever taken the lock? Then every section so far was
+            /// this thread's, or came before it got the home.
+            #[inline(always)]
+            pub(crate) fn is_unrevoked(&self, home: *const Root) -> bool {
+                ptr::eq(context::root(), home) && !self.revoked.load(Ordering::Relaxed)
+            }
+
+            #[inline(always)]
+            pub(crate) fn lock(&self, home: *const Root) -> Section<'_> {
+                match self.fast(home) {
+                    Some(held) => Section::Fast(held),
+                    None => Section::Slow(self.lock_slowly()),
+                }
+            }
+
+            #[cold]
+            #[inline(never)]
+            fn lock_slowly(&self) -> MutexGuard<'static, ()> {
+                let stripe = ptr::from_ref(self).addr() / 64 % STRIPES;
+                let guard = SHARED[stripe].lock().unwrap_or_else(PoisonError::into_inner);
+                if !self.revoked.load(Ordering::Acquire) {
+                    self.revoked.store(true, Ordering::SeqCst);
+                    barrier::all_threads();
+                    let mut spins = 0u32;
+                    while self.busy.load(Ordering::Acquire) {
+                        spins += 1;
+                        if spins % 64 == 0 {
+                            std::thread::yield_now();
+                        } else {
+                            std::hint::spin_loop();
+                        }
+                    }
+                }
+                guard
+            }
+        }
+    }
+}
