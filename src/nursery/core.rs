@@ -11,13 +11,13 @@ use super::errors::Errors;
 use super::join::{JoinState, Settled};
 use crate::cancel::slot::ScopeSlot;
 use crate::error::{Reason, ReasonKind};
-use crate::sched::context::{self, Frame};
+use crate::sched::context::{self, BatchFrame};
 use crate::sched::node::{self, Kind, Later, Node, Wakes, Waste};
 use crate::sched::pool::CORE_CLASS;
 use crate::sched::remote::{self, Mail, SlotPtr};
 use crate::sched::root::{Root, finish_extras};
 use crate::sched::sync::Cell;
-use crate::task::header::{self, DONE, Header};
+use crate::task::header::{self, DONE, Header, QUEUED};
 use crate::task::local::Locals;
 use crate::task::wake::{self, WakeRef};
 use std::any::Any;
@@ -252,61 +252,96 @@ impl CoreSlot {
     /// This thread holds `root`, the owner. `h` has been begun for this nursery.
     #[inline(always)]
     pub(crate) unsafe fn adopt_new(&self, h: &Header, root: &Root, under: *const Node) {
-        // SAFETY: by contract.
-        let wakes = unsafe { node::link_new(&h.node, under) };
+        // SAFETY: by contract. A task that is born cancelled wakes nobody: it is `QUEUED` since it was begun.
+        unsafe { node::link_new(&h.node, under) };
         self.live.set(self.live.get() + 1);
-        // A cancelled one is woken by its node, too; it is `QUEUED` since it was begun.
         self.push_ready(h);
         let locals = context::ambient(|a| a.locals.get());
         if !locals.is_null() {
             // SAFETY: in force, hence alive.
             unsafe { inherit(h, locals) };
         }
-        wakes.wake();
-        self.wake_parent();
+        if !self.notified.get() {
+            self.wake_parent();
+        }
         // Last, since it may panic. A child has no name yet: `introduce` tells of it.
         if root.is_special() && !h.vtable.get().is_child {
             crate::inspect::task_spawned(root, h);
         }
     }
 
-    /// Drops the futures of all tasks, in their frames if this thread holds the owner. The first panic comes back.
+    /// Drops the futures of all tasks. The first panic comes back.
     ///
-    /// If it does not, another thread may run the root now, and wake the tasks: only the futures are touched, and what
-    /// that thread does not change either (the ring of the tasks, `vtable`, `gone`). The rest is left to `end`.
+    /// If this thread does not hold the owner, another thread may run the root now, and wake the tasks: only the futures are
+    /// touched, and what that thread does not change either (the ring of the tasks, `vtable`, `gone`). The rest is left to
+    /// `end`.
     ///
     /// # Safety
     /// The nursery's future is being dropped by this thread.
     pub(crate) unsafe fn drop_futures(&self) -> Option<Panic> {
-        let here = self.scope.node.is_here();
-        if here {
+        let mut first = None;
+        if self.scope.node.is_here() {
             // The task that the nursery was polled in may be gone.
             self.around.set(context::task());
+            // SAFETY: held.
+            unsafe { self.drop_tasks(&mut first) };
+            return first;
         }
-        let mut first = None;
-        let tasks = self.group.inner().chain(self.scope.node.inner().filter(|n| {
-            // SAFETY: linked nodes are alive.
-            unsafe { (**n).kind == Kind::Task }
-        }));
-        for node in tasks {
+        for node in self.group.inner().chain(self.bodies()) {
             // SAFETY: tasks are linked by their headers' nodes.
             let h = unsafe { &*node.cast::<Header>() };
-            let frame = here.then(|| {
-                let locals = if h.vtable.get().is_child { h.locals() } else { context::ambient(|a| a.locals.get()) };
-                Frame::enter_task(h, &h.node, locals)
-            });
             if !h.gone.replace(true) {
                 // SAFETY: once, as `gone` says.
                 keep_first(&mut first, || unsafe { (h.vtable.get().drop)(h) });
             }
-            // The frame borrows the locals.
-            drop(frame);
-            if here {
-                let extras = h.extras.take();
-                keep_first(&mut first, || finish_extras(extras, h.task_id()));
-            }
         }
         first
+    }
+
+    /// The tasks under the nursery's own node.
+    fn bodies(&self) -> impl Iterator<Item = *const Node> {
+        self.scope.node.inner().filter(|n| {
+            // SAFETY: linked nodes are alive.
+            unsafe { (**n).kind == Kind::Task }
+        })
+    }
+
+    /// Drops the tasks, each future in its frame: children first. A task that is dropped may still reach the others.
+    ///
+    /// # Safety
+    /// This thread holds the owner; the nursery's future is being dropped.
+    unsafe fn drop_tasks(&self, panic: &mut Option<Panic>) {
+        let mut wakes = Wakes::none();
+        // SAFETY: this thread's.
+        let a = unsafe { &*context::pointer() };
+        let frame = BatchFrame::save(a);
+        let next = || match self.group.first.get() {
+            child if child.is_null() => self.bodies().next(),
+            child => Some(child),
+        };
+        while let Some(node) = next() {
+            // SAFETY: tasks are linked by their headers' nodes; held.
+            unsafe {
+                let h = &*node.cast::<Header>();
+                if !h.gone.replace(true) {
+                    a.node.set(node);
+                    a.task.set(h);
+                    a.locals.set(if h.vtable.get().is_child { h.locals() } else { frame.locals });
+                    a.steps.set(context::STEPS);
+                    a.delivered.set(0);
+                    // Once, as `gone` says.
+                    keep_first(panic, || (h.vtable.get().drop)(h));
+                    frame.restore(a);
+                }
+                if h.has_extras() {
+                    // The frame borrowed the locals.
+                    let extras = h.extras.take();
+                    keep_first(panic, || finish_extras(extras, h.task_id()));
+                }
+                wakes.append(free_task(h));
+            }
+        }
+        keep_first(panic, || wakes.wake());
     }
 
     /// Ends the nursery's slot, wherever its root is.
@@ -328,27 +363,20 @@ impl CoreSlot {
         unsafe {
             let core = &*node.cast::<Self>();
             let mut wakes = Wakes::none();
-            let mut at = core.head.replace(ptr::null());
-            while !at.is_null() {
-                let next = (*at).next_ready.get();
-                // Retired tasks are known to the queue alone; the others are linked.
-                if (*at).has(DONE) && (*at).node.owner().is_null() {
-                    release_task(&*at, &mut wakes);
-                }
-                at = next;
-            }
             while !core.group.first.get().is_null() {
                 wakes.append(free_task(&*core.group.first.get().cast::<Header>()));
             }
             wakes.append(node::retire(&core.group));
-            loop {
-                let body = core.scope.node.inner().find(|n| (**n).kind == Kind::Task);
-                match body {
-                    Some(body) => wakes.append(free_task(&*body.cast::<Header>())),
-                    None => break,
-                }
+            while let Some(body) = { core.bodies().next() } {
+                wakes.append(free_task(&*body.cast::<Header>()));
             }
-            core.head.set(ptr::null());
+            // Nobody but the queue knows its tasks any more.
+            let mut at = core.head.replace(ptr::null());
+            while !at.is_null() {
+                let next = (*at).next_ready.get();
+                release_task(&*at, &mut wakes);
+                at = next;
+            }
             core.tail.set(ptr::null());
             core.typed.set(ptr::null());
             core.parent_task.set(ptr::null());
@@ -389,21 +417,24 @@ pub(crate) fn keep_first(first: &mut Option<Panic>, f: impl FnOnce()) {
     }
 }
 
-/// Frees the slot of a task whose future is gone.
+/// Frees the slot of a task whose future is gone; if it is queued, that is left to the queue.
 ///
 /// # Safety
 /// This thread holds the owner.
 #[inline(always)]
 pub(crate) unsafe fn free_task(h: &Header) -> Wakes {
-    // SAFETY: by contract.
+    // SAFETY: by contract; a task that was dropped has left no value.
     unsafe {
-        h.set(DONE);
+        let state = h.state.get();
+        h.state.set(state | DONE);
         let extras = h.extras.take();
         let mut wakes = node::retire(&h.node);
         if let Some(extras) = extras {
             wakes.push(Later::Exit(extras, h.task_id()));
         }
-        release_task(h, &mut wakes);
+        if settle(h, state & QUEUED == 0, &mut wakes).last {
+            give_back(h);
+        }
         wakes
     }
 }

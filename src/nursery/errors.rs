@@ -46,7 +46,8 @@ pub(crate) unsafe fn store_error<E: TaskError>(h: &Header, e: E) {
     let mut error = Some(e);
     for node in [&h.node, &core.group] {
         if (ptr::eq(node, &h.node) || h.vtable.get().in_group) && node.is_called() && !node.parent_is_effective() {
-            error = error.and_then(|e| strip(e).0);
+            // Most often there is nothing else in it.
+            error = error.filter(|e| !e.is_cancelled()).and_then(|e| strip(e).0);
         }
     }
     if let Some(e) = error {

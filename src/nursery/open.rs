@@ -66,7 +66,8 @@ impl<E> Shared<E> {
     pub(crate) fn here(&self) -> Option<(&CoreSlot, &Root)> {
         let core = self.core();
         let root = context::root();
-        if !root.is_null() && core.scope.node.owner() == root && !self.closed.get() {
+        // An open nursery has an owner, so the context has a root if they are equal.
+        if core.scope.node.owner() == root && !self.closed.get() {
             // SAFETY: the context's root is held by this thread.
             return Some((core, unsafe { &*root }));
         }

@@ -128,20 +128,6 @@ impl Frame {
         ambient(|a| NodeFrame(a.node.replace(node)))
     }
 
-    /// The frame of a task's poll or drop.
-    #[inline(always)]
-    pub(crate) fn enter_task(task: *const Header, node: *const Node, locals: *const Locals) -> Self {
-        ambient(|a| {
-            let saved = Self::save(a);
-            a.node.set(node);
-            a.task.set(task);
-            a.locals.set(locals);
-            a.steps.set(STEPS);
-            a.delivered.set(0);
-            saved
-        })
-    }
-
     /// The outermost frame of a root.
     pub(crate) fn enter_root(root: *const Root) -> Self {
         ambient(|a| {

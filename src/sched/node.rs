@@ -295,10 +295,11 @@ impl Node {
         result
     }
 
-    fn foreign_wakers(&self, wakes: &mut Vec<Later>) {
+    fn foreign_wakers(&self, wakes: &mut Wakes) {
         if let Some(mut list) = self.foreign.take() {
-            wakes.extend(list.wakers.iter().map(|(_, w)| Later::Wake(w.clone())));
-            wakes.extend(list.polled.take().map(Later::Wake));
+            let later = wakes.list();
+            later.extend(list.wakers.iter().map(|(_, w)| Later::Wake(w.clone())));
+            later.extend(list.polled.take().map(Later::Wake));
             self.foreign.set(Some(list));
         }
     }
@@ -428,17 +429,26 @@ impl Wakes {
     }
 }
 
-/// As [`link`], for a task's node that was just begun.
+/// As [`link`], for the node of a task that was just begun and is on its queue: nobody has to be woken.
 ///
 /// # Safety
 /// As [`link`].
 #[inline(always)]
-pub(crate) unsafe fn link_new(node: *const Node, parent: *const Node) -> Wakes {
+pub(crate) unsafe fn link_new(node: *const Node, parent: *const Node) {
     // SAFETY: alive by contract.
     unsafe {
         join_ring(node, parent);
-        if (*parent).is_effective() { refresh(node) } else { Wakes::none() }
+        if (*parent).is_effective() {
+            link_cancelled(node);
+        }
     }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn link_cancelled(node: *const Node) {
+    // SAFETY: as the caller's. It finds the task, which is queued, and nothing inside.
+    unsafe { refresh(node) }.wake();
 }
 
 /// # Safety
@@ -604,7 +614,7 @@ unsafe fn refresh(start: *const Node) -> Wakes {
                 n.stamp.store((stamp & !0xffff_ffff) | u64::from(aborts), Ordering::Release);
                 n.rounds.set(0);
                 // SAFETY: held by contract.
-                unsafe { collect(n, wakes.list()) };
+                unsafe { collect(n, &mut wakes) };
             }
             if !n.first.get().is_null() {
                 at = n.first.get();
@@ -629,11 +639,14 @@ unsafe fn refresh(start: *const Node) -> Wakes {
     }
 }
 
-/// The wakers of one frame.
-unsafe fn collect(n: &Node, wakes: &mut Vec<Later>) {
+/// Wakes whoever polls one frame: a task on the spot, as far as no foreign code runs for that.
+///
+/// # Safety
+/// This thread holds the owner.
+unsafe fn collect(n: &Node, wakes: &mut Wakes) {
     match n.kind {
-        // SAFETY: tasks and scopes are heads of slots.
-        Kind::Task => wakes.push(Later::Wake(WakeRef::Task(unsafe { SlotRef::new(n) }))),
+        // SAFETY: a task's node heads its header; its owner is held.
+        Kind::Task => unsafe { crate::task::header::wake_held(ptr::from_ref(n).cast(), &*n.owner(), wakes) },
         Kind::Scope => {
             // SAFETY: the kind says so.
             let scope = unsafe { crate::cancel::slot::ScopeSlot::of(n) };
@@ -724,7 +737,7 @@ pub(crate) unsafe fn release(node: *const Node, units: u32) -> Wakes {
         }
         if n.is_effective() {
             // SAFETY: held by contract.
-            unsafe { collect(n, wakes.list()) };
+            unsafe { collect(n, &mut wakes) };
         }
         units = 1;
         at = n.parent.get();
@@ -742,7 +755,7 @@ pub(crate) unsafe fn wake_inside(start: *const Node) -> Wakes {
     while let Some(node) = stack.pop() {
         // SAFETY: linked nodes are alive.
         unsafe {
-            collect(&*node, wakes.list());
+            collect(&*node, &mut wakes);
             stack.extend((*node).inner());
         }
     }
@@ -768,7 +781,7 @@ pub(crate) unsafe fn rehome(start: *const Node, from: *const Root, to: *const Ro
             }
             n.set_owner(to);
             if !to_limbo {
-                collect(n, wakes.list());
+                collect(n, &mut wakes);
             }
             if !n.first.get().is_null() {
                 at = n.first.get();

@@ -112,7 +112,12 @@ impl Mail {
                 }
                 Self::EndScope(slot) => wakes.append(ScopeSlot::end(slot.0)),
                 Self::EndCore(slot) => wakes.append(CoreSlot::end(slot.0)),
-                Self::EndTask(slot) => wakes.append(crate::nursery::core::free_task(&*slot.0.cast::<Header>())),
+                Self::EndTask(slot) => {
+                    let h = &*slot.0.cast::<Header>();
+                    // Without a nursery there is no queue.
+                    h.clear(header::QUEUED);
+                    wakes.append(crate::nursery::core::free_task(h));
+                }
                 Self::EndTimer(key) => wakes.waste((*root).timers.borrow_mut().remove(key).map(Waste::Target)),
                 Self::EndForeign(slot, key) => {
                     if is_ours(&slot) {

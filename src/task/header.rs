@@ -231,7 +231,8 @@ impl Header {
     }
 }
 
-/// As [`wake_local`], for a short hold of `root` under another context: whom to wake beyond the root is for after.
+/// As [`wake_local`], for the middle of a change, or a short hold of `root` under another context: whom to wake beyond the
+/// root is for after.
 ///
 /// # Safety
 /// This thread holds `root`, the owner of `header`.
@@ -249,7 +250,9 @@ pub(crate) unsafe fn wake_held(header: *const Header, root: &'static Root, later
             if ptr::eq(at, root.main.get()) {
                 h.set(QUEUED);
                 root.main_woken.set(true);
-                later.push(Later::Host(root));
+                if !root.is_here() {
+                    later.push(Later::Host(root));
+                }
             }
             return;
         }
