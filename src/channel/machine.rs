@@ -298,6 +298,7 @@ impl<T, W: Waiter> Machine<T, W> {
         Some(parked)
     }
 
+    #[inline(always)]
     fn shrink(&mut self) {
         if self.buffer.is_empty() && self.buffer.capacity() > KEEP {
             self.buffer = VecDeque::new();
@@ -305,13 +306,16 @@ impl<T, W: Waiter> Machine<T, W> {
     }
 
     /// Tells all streams that watch.
-    #[inline]
+    #[inline(always)]
     fn tell(&mut self) -> Wakes<W> {
+        if self.watching.is_empty() { Wakes::None } else { self.tell_all() }
+    }
+
+    #[cold]
+    fn tell_all(&mut self) -> Wakes<W> {
         let mut wakes = Wakes::None;
-        if !self.watching.is_empty() {
-            while let Some((parked, _)) = self.watching.pop() {
-                wakes.push(parked);
-            }
+        while let Some((parked, _)) = self.watching.pop() {
+            wakes.push(parked);
         }
         wakes
     }

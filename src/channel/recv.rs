@@ -10,8 +10,8 @@ use super::error::RecvError;
 use super::machine::{Machine, RecvRefusal, RecvSlot, Remains};
 use crate::error::Cancelled;
 use crate::sync::guarded::Guarded;
-use crate::sync::queue::{Key, WaitQueue};
-use crate::sync::wait::{Place, Queue, Step, Wakes, poll_queued, polled_after_end};
+use crate::sync::queue::{Key, Progress, WaitQueue};
+use crate::sync::wait::{Place, Queue, Step, Wakes, follow_up, polled_after_end};
 use crate::task::park::{Entry, Parked, cancelled};
 use std::fmt;
 use std::future::Future;
@@ -58,7 +58,7 @@ impl<'a, T> Receiving<'a, T> {
 
     #[inline]
     fn poll(&mut self, op: &'static str, cx: &mut Context<'_>) -> Poll<Result<T, RecvError>> {
-        let place = Place::new(op, self.at);
+        let at = self.at;
         match &mut self.phase {
             Phase::Start(entry) => {
                 let checked = match entry.poll(cx) {
@@ -74,7 +74,7 @@ impl<'a, T> Receiving<'a, T> {
                     }
                     match machine.try_recv() {
                         Ok((item, moved_up)) => Attempt::Received(item, moved_up),
-                        Err(RecvRefusal::Empty) => match Parked::plain(cx, place.op, place.at) {
+                        Err(RecvRefusal::Empty) => match Parked::plain(cx, op, at) {
                             Some(parked) => Attempt::Queued(machine.queue_recv(receiver.id, parked)),
                             None => Attempt::Refused(RecvRefusal::Empty),
                         },
@@ -90,14 +90,24 @@ impl<'a, T> Receiving<'a, T> {
                         self.phase = Phase::Queued(key);
                         Poll::Pending
                     }
-                    Attempt::Refused(RecvRefusal::Empty) => self.queue(place, cx),
+                    Attempt::Refused(RecvRefusal::Empty) => self.queue(Place::new(op, at), cx),
                     Attempt::Refused(refusal) => Poll::Ready(Err(refusal.into())),
                 }
             }
             Phase::Queued(key) => {
                 let key = *key;
                 self.phase = Phase::Finished;
-                match poll_queued(&Receives(&self.receiver.shared), key, place, cx) {
+                let queue = Receives(&self.receiver.shared);
+                let progress = queue.with_queue(|queue| match queue.poll(key, cx) {
+                    // Handed over: nothing else has to be moved out.
+                    Progress::Done(RecvSlot { item: Some(item), .. }) => Ok(item),
+                    progress => Err(progress),
+                });
+                let progress = match progress {
+                    Ok(item) => return Poll::Ready(Ok(item)),
+                    Err(progress) => progress,
+                };
+                match follow_up(&queue, progress, key, Place::new(op, at), cx) {
                     Step::Pending => {
                         self.phase = Phase::Queued(key);
                         Poll::Pending

@@ -9,8 +9,8 @@ use super::Sender;
 use super::error::SendError;
 use super::machine::{Machine, SendRefusal, SendSlot};
 use crate::sync::guarded::Guarded;
-use crate::sync::queue::{Key, WaitQueue};
-use crate::sync::wait::{Place, Queue, Step, Wakes, poll_queued, polled_after_end};
+use crate::sync::queue::{Key, Progress, WaitQueue};
+use crate::sync::wait::{Place, Queue, Step, Wakes, follow_up, polled_after_end};
 use crate::task::park::{Entry, Parked, cancelled};
 use std::fmt;
 use std::future::Future;
@@ -63,7 +63,7 @@ impl<'a, T> Sending<'a, T> {
     /// `Err` holds the value, and why it was not sent.
     #[inline]
     fn poll(&mut self, op: &'static str, cx: &mut Context<'_>) -> Poll<Result<(), (T, SendError)>> {
-        let place = Place::new(op, self.at);
+        let at = self.at;
         match &mut self.phase {
             Phase::Start(entry) => {
                 let checked = match entry.poll(cx) {
@@ -81,7 +81,7 @@ impl<'a, T> Sending<'a, T> {
                     }
                     match machine.try_send(value) {
                         Ok(wakes) => Attempt::Sent(wakes),
-                        Err(SendRefusal::Full) => match Parked::plain(cx, place.op, place.at) {
+                        Err(SendRefusal::Full) => match Parked::plain(cx, op, at) {
                             Some(parked) => Attempt::Queued(machine.queue_send(sender.id, parked, value.take())),
                             None => Attempt::Refused(SendRefusal::Full),
                         },
@@ -98,14 +98,21 @@ impl<'a, T> Sending<'a, T> {
                         wakes.wake();
                         Poll::Pending
                     }
-                    Attempt::Refused(SendRefusal::Full) => self.queue(place, cx),
+                    Attempt::Refused(SendRefusal::Full) => self.queue(Place::new(op, at), cx),
                     Attempt::Refused(refusal) => refused(self.value.take(), refusal),
                 }
             }
             Phase::Queued(key) => {
                 let key = *key;
                 self.phase = Phase::Finished;
-                match poll_queued(&Sends(&self.sender.shared), key, place, cx) {
+                let queue = Sends(&self.sender.shared);
+                let progress = queue.with_queue(|queue| match queue.poll(key, cx) {
+                    // Taken: there is no slot to be moved out.
+                    Progress::Done(SendSlot { value: None, .. }) => None,
+                    progress => Some(progress),
+                });
+                let Some(progress) = progress else { return Poll::Ready(Ok(())) };
+                match follow_up(&queue, progress, key, Place::new(op, at), cx) {
                     Step::Pending => {
                         self.phase = Phase::Queued(key);
                         Poll::Pending

@@ -102,12 +102,8 @@ impl<S, W: Waiter> WaitQueue<S, W> {
     /// Adds a waiting entry at the end.
     #[inline(always)]
     pub(crate) fn push_back(&mut self, parked: W, slot: S) -> Key {
-        let index = self.occupy(Some(parked), slot);
         let tail = self.tail;
-        let entry = &mut self.entries[index as usize];
-        entry.queued = true;
-        entry.prev = tail;
-        entry.next = NIL;
+        let index = self.occupy(Entry { prev: tail, next: NIL, queued: true, parked: Some(parked), slot: Some(slot) });
         match tail {
             NIL => self.head = index,
             tail => self.entries[tail as usize].next = index,
@@ -118,7 +114,7 @@ impl<S, W: Waiter> WaitQueue<S, W> {
 
     /// Adds an entry whose wait is over already.
     pub(crate) fn push_done(&mut self, slot: S) -> Key {
-        Key(self.occupy(None, slot))
+        Key(self.occupy(Entry { prev: NIL, next: NIL, queued: false, parked: None, slot: Some(slot) }))
     }
 
     /// Completes the first wait that is not cancelled: takes it out of the queue and returns it, to be woken once the
@@ -127,9 +123,17 @@ impl<S, W: Waiter> WaitQueue<S, W> {
     pub(crate) fn pop(&mut self) -> Option<(W, &mut S)> {
         while self.head != NIL {
             let index = self.head;
-            self.unlink(index);
-            let entry = &self.entries[index as usize];
-            if entry.parked.as_ref().is_some_and(|parked| !parked.is_cancelled()) {
+            // The first one: nothing is before it.
+            let entry = &mut self.entries[index as usize];
+            entry.queued = false;
+            let next = entry.next;
+            let live = entry.parked.as_ref().is_some_and(|parked| !parked.is_cancelled());
+            self.head = next;
+            match next {
+                NIL => self.tail = NIL,
+                next => self.entries[next as usize].prev = NIL,
+            }
+            if live {
                 let entry = &mut self.entries[index as usize];
                 return entry.parked.take().zip(entry.slot.as_mut());
             }
@@ -234,19 +238,26 @@ impl<S, W: Waiter> WaitQueue<S, W> {
     }
 
     #[inline(always)]
-    fn occupy(&mut self, parked: Option<W>, slot: S) -> u32 {
+    fn occupy(&mut self, new: Entry<S, W>) -> u32 {
         self.occupied += 1;
-        if self.free == NIL {
-            let index = u32::try_from(self.entries.len()).ok().filter(|index| *index != NIL);
-            let index = index.expect("fewer than 2^32 waits in one queue");
-            self.entries.push(Entry { prev: NIL, next: NIL, queued: false, parked, slot: Some(slot) });
-            return index;
-        }
         let index = self.free;
-        let entry = &mut self.entries[index as usize];
-        self.free = entry.next;
-        entry.parked = parked;
-        entry.slot = Some(slot);
+        match self.entries.get_mut(index as usize) {
+            Some(entry) => {
+                self.free = entry.next;
+                // A vacant entry has nothing to drop.
+                std::mem::forget(std::mem::replace(entry, new));
+                index
+            }
+            None => self.grow(new),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, new: Entry<S, W>) -> u32 {
+        let index = u32::try_from(self.entries.len()).ok().filter(|index| *index != NIL);
+        let index = index.expect("fewer than 2^32 waits in one queue");
+        self.entries.push(new);
         index
     }
 

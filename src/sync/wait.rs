@@ -50,7 +50,20 @@ pub(crate) enum Step<S> {
 /// Polls a queued wait: one lock, two more if the task or its scope has changed.
 #[inline]
 pub(crate) fn poll_queued<S>(queue: &impl Queue<S>, key: Key, place: Place, cx: &mut Context<'_>) -> Step<S> {
-    match queue.with_queue(|queue| queue.poll(key, cx)) {
+    let progress = queue.with_queue(|queue| queue.poll(key, cx));
+    follow_up(queue, progress, key, place, cx)
+}
+
+/// What follows from a poll, with the lock released.
+#[inline]
+pub(crate) fn follow_up<S>(
+    queue: &impl Queue<S>,
+    progress: Progress<S, Parked>,
+    key: Key,
+    place: Place,
+    cx: &mut Context<'_>,
+) -> Step<S> {
+    match progress {
         Progress::Waiting => Step::Pending,
         Progress::Stale => renew_queued(queue, key, place, cx),
         Progress::Done(slot) => Step::Done(slot),
