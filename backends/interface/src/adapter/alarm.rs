@@ -18,7 +18,8 @@ use crate::{Alarm, Relay};
 
 /// One timer of a host.
 ///
-/// The loop does not [end](Life::end) during a call, so nothing in there may wait for that.
+/// The loop does not [end](Life::end) during [`set`](Self::set) and [`poll`](Self::poll), so a timer that does not bear to be
+/// touched afterwards is safe there; nothing in them may wait for the end, nor wake a waker of others.
 pub trait Timer: Send + Debug {
     /// Makes it ring once, when so much time has passed, instead of what it was set to before.
     fn set(&mut self, left: Duration);
@@ -135,5 +136,122 @@ impl<T: Timer> Alarm for LastingAlarm<T> {
 
     fn is_dead(&self) -> bool {
         self.armed.member.life().has_ended()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::support::Count;
+    use super::*;
+    use std::task::Waker;
+
+    const LONG: Duration = Duration::from_secs(1000);
+
+    /// Rings at once, so often; remembers what was done to it.
+    #[derive(Debug, Default)]
+    struct Early {
+        rings: usize,
+        sets: Vec<Duration>,
+        clears: usize,
+        waker: Option<Waker>,
+    }
+
+    impl Timer for Early {
+        fn set(&mut self, left: Duration) {
+            self.sets.push(left);
+        }
+
+        fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+            self.waker = Some(cx.waker().clone());
+            if self.rings == 0 {
+                return Poll::Pending;
+            }
+            self.rings -= 1;
+            Poll::Ready(())
+        }
+
+        fn clear(&mut self) {
+            self.clears += 1;
+        }
+    }
+
+    fn alarm(rings: usize) -> (LastingAlarm<Early>, Arc<Life>) {
+        let life = Arc::default();
+        (LastingAlarm::new(Early { rings, ..Early::default() }, &life).unwrap(), life)
+    }
+
+    #[test]
+    fn l8_a_timer_that_rang_too_early_is_set_to_what_is_left() {
+        let ((mut alarm, _life), (count, waker)) = (alarm(1), Count::new());
+        alarm.set(Some(Instant::now() + LONG));
+        assert!(alarm.poll(&mut Context::from_waker(&waker)).is_pending());
+        let sets = &alarm.armed.timer.sets;
+        assert!(sets.len() == 2 && sets[1] <= sets[0] && sets[0] <= LONG, "{sets:?}");
+        assert_eq!(count.get(), 0);
+    }
+
+    #[test]
+    fn l9_a_timer_that_always_rings_too_early_makes_the_caller_ask_again() {
+        let ((mut alarm, _life), (count, waker)) = (alarm(usize::MAX), Count::new());
+        alarm.set(Some(Instant::now() + LONG));
+        for n in 1..10 {
+            assert!(alarm.poll(&mut Context::from_waker(&waker)).is_pending());
+            assert_eq!(count.get(), n);
+        }
+    }
+
+    #[test]
+    fn l10_a_fired_alarm_lasts_until_it_is_set_again() {
+        let ((mut alarm, _life), cx) = (alarm(0), &mut Context::from_waker(Waker::noop()));
+        let now = Instant::now();
+        alarm.set(Some(now));
+        assert!(alarm.poll(cx).is_ready() && alarm.poll(cx).is_ready());
+        alarm.set(None);
+        assert!(alarm.poll(cx).is_pending());
+        alarm.set(Some(now));
+        assert!(alarm.poll(cx).is_ready());
+        assert_eq!((alarm.armed.timer.sets.len(), alarm.armed.timer.clears), (0, 1), "the clock has decided");
+    }
+
+    #[test]
+    fn l11_an_alarm_that_is_set_anew_sets_its_timer_anew_and_no_other_does() {
+        let ((mut alarm, _life), cx) = (alarm(0), &mut Context::from_waker(Waker::noop()));
+        let at = Instant::now() + LONG;
+        for (at, sets) in [(at, 1), (at, 1), (at + LONG, 2), (at, 3)] {
+            alarm.set(Some(at));
+            assert!(alarm.poll(cx).is_pending() && alarm.poll(cx).is_pending());
+            assert_eq!(alarm.armed.timer.sets.len(), sets);
+        }
+        alarm.set(None);
+        alarm.set(Some(at));
+        assert!(alarm.poll(cx).is_pending());
+        assert_eq!(alarm.armed.timer.sets.len(), 4, "a cleared timer rings no more");
+    }
+
+    #[test]
+    fn l30_the_end_wakes_the_waiter_and_whoever_comes_later() {
+        let ((mut alarm, life), (count, waker)) = (alarm(0), Count::new());
+        let cx = &mut Context::from_waker(&waker);
+        alarm.set(Some(Instant::now() + LONG));
+        assert!(alarm.poll(cx).is_pending() && !alarm.is_dead());
+        life.end();
+        assert_eq!(count.get(), 1);
+        assert!(alarm.is_dead() && alarm.poll(cx).is_pending());
+        assert_eq!(count.get(), 2);
+        assert!(LastingAlarm::new(Early::default(), &life).is_err());
+    }
+
+    #[test]
+    fn l31_the_host_never_has_the_callers_waker() {
+        let ((mut alarm, _life), (count, waker)) = (alarm(0), Count::new());
+        alarm.set(Some(Instant::now() + LONG));
+        assert!(alarm.poll(&mut Context::from_waker(&waker)).is_pending());
+        let hosts = alarm.armed.timer.waker.take().unwrap();
+        assert!(!hosts.will_wake(&waker));
+        hosts.wake_by_ref();
+        assert_eq!(count.get(), 1);
+        drop(waker);
+        drop(alarm);
+        assert_eq!(Arc::strong_count(&count), 1);
     }
 }

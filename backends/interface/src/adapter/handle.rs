@@ -136,3 +136,91 @@ impl<H: Host> Handle for HostHandle<H> {
         self.host.has_budget()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::support::Count;
+    use super::*;
+    use std::convert::Infallible;
+    use std::sync::mpsc;
+    use std::task::Waker;
+    use std::time::Duration;
+
+    /// A host that has nothing and drops its jobs.
+    #[derive(Debug)]
+    struct Nothing;
+
+    #[derive(Debug)]
+    struct Never;
+
+    impl Timer for Never {
+        fn set(&mut self, _left: Duration) {}
+
+        fn poll(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+    }
+
+    impl Host for Nothing {
+        type Timer = Never;
+        type Source = Infallible;
+
+        fn timer(&self) -> io::Result<Never> {
+            Ok(Never)
+        }
+
+        fn watch(&self, _source: Source<'_>) -> io::Result<Infallible> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn spawn_blocking(&self, _job: SureJob) {}
+    }
+
+    #[test]
+    fn l25_jobs_that_the_host_drops_or_that_come_too_late_are_run() {
+        let (handle, (tx, rx)) = (HostHandle::new(Nothing), mpsc::channel());
+        let late = tx.clone();
+        handle.spawn_blocking(Box::new(move || tx.send(1).unwrap())).unwrap();
+        assert_eq!(rx.recv(), Ok(1));
+        handle.end();
+        handle.spawn_blocking(Box::new(move || late.send(2).unwrap())).unwrap();
+        assert_eq!((rx.recv(), rx.recv().is_err()), (Ok(2), true));
+    }
+
+    #[test]
+    fn l28_a_host_that_watches_nothing_is_returned_to_twice() {
+        let (handle, (count, waker)) = (HostHandle::new(Nothing), Count::new());
+        let cx = &mut Context::from_waker(&waker);
+        for wakes in 1..3 {
+            assert!(handle.poll_turn(cx, wakes - 1).is_pending());
+            assert_eq!(count.get(), wakes as usize);
+        }
+        assert!(handle.poll_turn(cx, 2).is_ready());
+        handle.end();
+        assert!(handle.poll_turn(cx, 0).is_ready());
+    }
+
+    #[test]
+    fn l30_whoever_drops_what_stands_for_the_loop_ends_it() {
+        let ends: [fn(Arc<HostHandle<Nothing>>); 3] =
+            [|handle| handle.end(), |handle| drop(handle.end_on_drop()), |handle| drop(handle.sentinel())];
+        for end in ends {
+            let handle = HostHandle::new(Nothing);
+            let (alarm, waiting) = (handle.alarm().unwrap(), Arc::clone(&handle));
+            assert!(!handle.is_dead() && waiting.served().is_some());
+            end(Arc::clone(&handle));
+            assert!(alarm.is_dead() && handle.is_dead() && handle.alarm().is_err() && handle.served().is_none());
+        }
+    }
+
+    #[test]
+    fn a_sentinel_keeps_the_handle_and_is_never_ready() {
+        let handle = HostHandle::new(Nothing);
+        let (weak, mut sentinel) = (Arc::downgrade(&handle), Box::pin(handle.sentinel()));
+        drop(handle);
+        assert!(sentinel.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(weak.upgrade().is_some_and(|handle| !handle.is_dead()));
+        drop(sentinel);
+        assert!(weak.upgrade().is_none());
+    }
+}

@@ -101,3 +101,72 @@ impl Drop for Member {
         self.life.members().wakers.remove(&self.key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::support::Count;
+    use super::*;
+    use std::sync::mpsc;
+    use std::task::{Context, Poll};
+    use std::thread;
+
+    /// Lets somebody wait in a relay.
+    fn wait(relay: &Relay, waker: &Waker) {
+        assert!(relay.poll(&mut Context::from_waker(waker), |_| Poll::<()>::Pending).is_pending());
+    }
+
+    #[test]
+    fn l30_the_end_wakes_who_has_joined_and_has_not_left() {
+        let (life, relays) = (Arc::new(Life::default()), [(); 3].map(|()| Relay::new()));
+        let [first, second, third] = relays.each_ref().map(|relay| Member::join(&life, relay).unwrap());
+        let counts = relays.each_ref().map(|relay| {
+            let (count, waker) = Count::new();
+            wait(relay, &waker);
+            count
+        });
+        drop(second);
+        life.end();
+        assert_eq!(counts.map(|count| count.get()), [1, 0, 1]);
+        life.end();
+        assert!(Member::join(&life, &relays[1]).is_err() && life.alive().is_none());
+        drop((first, third));
+    }
+
+    #[test]
+    fn the_end_waits_for_those_who_keep_it_away() {
+        let life = Arc::new(Life::default());
+        let (tx, rx) = mpsc::channel();
+        let alive = life.alive().unwrap();
+        let ending = thread::spawn({
+            let life = Arc::clone(&life);
+            move || {
+                tx.send(()).unwrap();
+                life.end();
+            }
+        });
+        rx.recv().unwrap();
+        for _ in 0..1_000 {
+            assert!(!life.has_ended());
+            thread::yield_now();
+        }
+        drop(alive);
+        ending.join().unwrap();
+        assert!(life.has_ended());
+    }
+
+    #[test]
+    fn l31_a_waker_of_the_end_may_ask_for_it() {
+        struct Asks(Arc<Life>, Relay);
+        impl std::task::Wake for Asks {
+            fn wake(self: Arc<Self>) {
+                assert!(self.0.has_ended() && self.0.alive().is_none());
+                assert!(Member::join(&self.0, &self.1).is_err());
+                self.0.end();
+            }
+        }
+        let (life, relay) = (Arc::new(Life::default()), Relay::new());
+        let _member = Member::join(&life, &relay).unwrap();
+        wait(&relay, &Waker::from(Arc::new(Asks(Arc::clone(&life), Relay::new()))));
+        life.end();
+    }
+}

@@ -98,6 +98,8 @@ mod job;
 mod life;
 mod readiness;
 mod registry;
+#[cfg(test)]
+mod support;
 mod system;
 mod turns;
 

@@ -143,3 +143,160 @@ impl<S: Events> Readiness for LastingReadiness<S> {
         self.lanes[0].member.life().has_ended()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::support::Count;
+    use super::*;
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::task::Waker;
+
+    /// A source with a script for reading; nothing is ever to be written.
+    #[derive(Debug, Default)]
+    struct Scripted {
+        events: Mutex<VecDeque<io::Result<Event>>>,
+        /// What the system says.
+        is_ready: AtomicBool,
+        asked: AtomicUsize,
+        may_miss: bool,
+        /// Ends when there is nothing to report.
+        ends: Option<Arc<Life>>,
+    }
+
+    impl Events for Arc<Scripted> {
+        fn poll_event(&self, direction: Direction, _cx: &mut Context<'_>) -> Poll<io::Result<Event>> {
+            let event = match direction {
+                Direction::Read => self.events.lock().unwrap().pop_front(),
+                Direction::Write => None,
+            };
+            if let (None, Some(life)) = (&event, &self.ends) {
+                life.end();
+            }
+            event.map_or(Poll::Pending, Poll::Ready)
+        }
+
+        fn is_ready(&self, direction: Direction) -> io::Result<bool> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            Ok(direction == Direction::Read && self.is_ready.load(Ordering::SeqCst))
+        }
+
+        fn may_miss(&self) -> bool {
+            self.may_miss
+        }
+    }
+
+    impl Scripted {
+        fn watched(self) -> (Arc<Self>, LastingReadiness<Arc<Self>>, Arc<Life>) {
+            let (source, life) = (Arc::new(self), Arc::default());
+            (Arc::clone(&source), LastingReadiness::new(source, &life).unwrap(), life)
+        }
+
+        fn report(&self, event: Event) {
+            self.events.lock().unwrap().push_back(Ok(event));
+        }
+    }
+
+    fn read(readiness: &impl Readiness) -> Poll<io::Result<Tick>> {
+        readiness.poll_readable(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// The tick, of what must be ready.
+    fn tick(readiness: &impl Readiness) -> Tick {
+        match read(readiness) {
+            Poll::Ready(Ok(tick)) => tick,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn l15_a_hint_that_is_not_true_is_passed_over() {
+        let (source, readiness, _life) = Scripted::default().watched();
+        source.report(Event::Hint);
+        source.report(Event::Hint);
+        assert!(read(&readiness).is_pending());
+        assert_eq!(source.asked.load(Ordering::SeqCst), 2);
+        source.is_ready.store(true, Ordering::SeqCst);
+        assert!(read(&readiness).is_pending(), "this host misses nothing, and has said nothing");
+        source.report(Event::Hint);
+        assert!(!tick(&readiness).is_hangup());
+    }
+
+    #[test]
+    fn l14_the_system_is_asked_where_a_host_may_miss_an_event() {
+        let (source, readiness, _life) = Scripted { may_miss: true, ..Scripted::default() }.watched();
+        assert!(read(&readiness).is_pending());
+        source.is_ready.store(true, Ordering::SeqCst);
+        let first = tick(&readiness);
+        assert_eq!((tick(&readiness), source.asked.load(Ordering::SeqCst)), (first, 2), "what is known is not asked");
+        readiness.clear_readable(first);
+        assert_ne!(tick(&readiness), first);
+    }
+
+    #[test]
+    fn l17_readiness_lasts_until_it_is_cleared_and_comes_back_with_the_next_event() {
+        let (source, readiness, _life) = Scripted::default().watched();
+        source.report(Event::Ready);
+        let old = tick(&readiness);
+        assert_eq!(tick(&readiness), old);
+        readiness.clear_readable(old);
+        assert!(read(&readiness).is_pending());
+        source.report(Event::Hangup);
+        let new = tick(&readiness);
+        readiness.clear_readable(old);
+        assert!(tick(&readiness) == new && new.is_hangup(), "an old tick clears nothing");
+        assert_eq!(source.asked.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn l17_an_event_between_poll_and_clear_waits_at_the_host() {
+        let (source, readiness, _life) = Scripted::default().watched();
+        source.report(Event::Ready);
+        let old = tick(&readiness);
+        source.report(Event::Ready);
+        readiness.clear_readable(old);
+        assert_ne!(tick(&readiness), old);
+    }
+
+    #[test]
+    fn l19_the_directions_have_nothing_to_do_with_each_other() {
+        let (source, readiness, _life) = Scripted::default().watched();
+        let cx = &mut Context::from_waker(Waker::noop());
+        source.report(Event::Ready);
+        assert!(readiness.poll_writable(cx).is_pending());
+        let read = tick(&readiness);
+        readiness.clear_writable(read);
+        assert_eq!(tick(&readiness), read);
+    }
+
+    #[test]
+    fn an_error_of_the_host_is_the_callers() {
+        let (source, readiness, _life) = Scripted::default().watched();
+        source.events.lock().unwrap().push_back(Err(io::ErrorKind::OutOfMemory.into()));
+        assert!(matches!(read(&readiness), Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::OutOfMemory));
+        assert!(read(&readiness).is_pending() && !readiness.is_dead());
+    }
+
+    #[test]
+    fn l30_the_end_wakes_both_waiters_and_then_all_is_an_error() {
+        let (source, readiness, life) = Scripted::default().watched();
+        let ([reader, writer], cx) = ([(); 2].map(|()| Count::new()), &mut Context::from_waker(Waker::noop()));
+        assert!(readiness.poll_readable(&mut Context::from_waker(&reader.1)).is_pending());
+        assert!(readiness.poll_writable(&mut Context::from_waker(&writer.1)).is_pending());
+        source.report(Event::Ready);
+        life.end();
+        assert_eq!((reader.0.get(), writer.0.get()), (1, 1));
+        assert!(matches!(readiness.poll_readable(cx), Poll::Ready(Err(_))));
+        assert!(matches!(readiness.poll_writable(cx), Poll::Ready(Err(_))));
+        assert!(readiness.is_dead() && LastingReadiness::new(source, &life).is_err());
+    }
+
+    #[test]
+    fn l30_an_end_in_the_midst_of_a_poll_is_found_by_it() {
+        let life = Arc::default();
+        let source = Arc::new(Scripted { ends: Some(Arc::clone(&life)), ..Scripted::default() });
+        let readiness = LastingReadiness::new(source, &life).unwrap();
+        assert!(matches!(read(&readiness), Poll::Ready(Err(_))));
+    }
+}

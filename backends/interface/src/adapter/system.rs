@@ -64,3 +64,24 @@ pub fn is_ready(source: &impl AsSource, direction: Direction) -> io::Result<bool
         }
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::{Direction, is_ready};
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn the_system_tells_the_directions_apart_and_a_hangup_to_both() {
+        let ask = |source: &UnixStream| [Direction::Read, Direction::Write].map(|d| is_ready(source, d).unwrap());
+        let (a, mut b) = UnixStream::pair().unwrap();
+        a.set_nonblocking(true).unwrap();
+        assert_eq!(ask(&a), [false, true]);
+        while (&a).write(&[0; 4096]).is_ok() {}
+        assert_eq!(ask(&a), [false, false]);
+        b.write_all(b"x").unwrap();
+        assert_eq!(ask(&a), [true, false]);
+        drop(b);
+        assert_eq!(ask(&a), [true, true]);
+    }
+}
