@@ -141,7 +141,7 @@ impl<T: Timer> Alarm for LastingAlarm<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::support::Count;
+    use super::super::support::{Count, race_with_the_end};
     use super::*;
     use std::task::Waker;
 
@@ -239,6 +239,16 @@ mod tests {
         assert!(alarm.is_dead() && alarm.poll(cx).is_pending());
         assert_eq!(count.get(), 2);
         assert!(LastingAlarm::new(Early::default(), &life).is_err());
+    }
+
+    #[test]
+    fn l30_an_end_that_races_with_a_poll_is_not_missed() {
+        let make = |life: &Arc<Life>| {
+            let mut alarm = LastingAlarm::new(Early::default(), life).unwrap();
+            alarm.set(Some(Instant::now() + LONG));
+            alarm
+        };
+        race_with_the_end(make, |alarm, cx| alarm.is_dead() || alarm.poll(cx).is_ready());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Tools for an adapter: a backend over an event loop that is there already.
 //!
-//! An adapter says how its host does a thing, in four short implementations; the laws are kept here.
+//! An adapter says how its host does a thing, by three short traits; the laws are kept here. Its `Driver` and `Backend` are its
+//! own.
 //!
 //! | tool | what the adapter says | laws |
 //! |---|---|---|

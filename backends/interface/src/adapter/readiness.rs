@@ -146,7 +146,7 @@ impl<S: Events> Readiness for LastingReadiness<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::support::Count;
+    use super::super::support::{Count, race_with_the_end};
     use super::*;
     use std::collections::VecDeque;
     use std::sync::Mutex;
@@ -298,5 +298,11 @@ mod tests {
         let source = Arc::new(Scripted { ends: Some(Arc::clone(&life)), ..Scripted::default() });
         let readiness = LastingReadiness::new(source, &life).unwrap();
         assert!(matches!(read(&readiness), Poll::Ready(Err(_))));
+    }
+
+    #[test]
+    fn l30_an_end_that_races_with_a_poll_is_not_missed() {
+        let make = |life: &Arc<Life>| LastingReadiness::new(Arc::new(Scripted::default()), life).unwrap();
+        race_with_the_end(make, |readiness, cx| readiness.poll_readable(cx).is_ready());
     }
 }
