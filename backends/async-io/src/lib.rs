@@ -1,5 +1,5 @@
-//! Runs trine on [async-io](mod@async_io): one reactor for the whole process, with a thread of its own for when nobody else
-//! drives it. So its services work under every executor.
+//! Runs trine on [async-io](mod@async_io): one reactor for the whole process, with a thread of its own for when nobody
+//! else drives it. So its services work under every executor.
 //!
 //! | file | what is in it |
 //! |---|---|
@@ -15,8 +15,9 @@
 //!   ([L24]).
 //! - A lasting state (data that was left, a hang-up) is reported anew after each clear. So no
 //!   [tick](trine_backend::Tick) is marked as a hang-up.
-//! - Wakers run while the thread that looked for events still has the reactor to itself. A wake that waits for *another*
-//!   event would wait until that thread is through; it may register, poll, set and drop what it likes ([L31]).
+//! - Wakers run while the thread that looked for events still has the reactor to itself. A wake that waits for
+//!   *another* event would wait until that thread is through; it may register, poll, set and drop what it likes
+//!   ([L31]).
 //!
 //! [L24]: trine_backend::laws::L24
 //! [L31]: trine_backend::laws::L31

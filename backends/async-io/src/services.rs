@@ -2,9 +2,9 @@
 //!
 //! The reactor reports an event once, and only if it was armed before the reactor went to sleep: one that comes sooner
 //! wakes the waiter, who is then told to wait on (with the reactor on its own thread that can go on for ever), and one
-//! that is stale by the time it is asked for is reported all the same. So its word counts for nothing but the wake. What
-//! is ready is asked of the system, once for each poll that finds nothing known, after the interest is armed: what comes
-//! later, wakes.
+//! that is stale by the time it is asked for is reported all the same. So its word counts for nothing but the wake.
+//! What is ready is asked of the system, once for each poll that finds nothing known, after the interest is armed: what
+//! comes later, wakes.
 
 use std::io;
 use std::pin::Pin;

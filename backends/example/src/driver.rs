@@ -16,8 +16,8 @@ use trine_backend::adapter::{self, Driving};
 use trine_backend::{Driver, Handle};
 
 thread_local! {
-    /// This thread is inside a `drive`. The tools for adapters do the rest of laws 6 and 7: the outer loop goes on, and a
-    /// panic takes the mark back.
+    /// This thread is inside a `drive`. The tools for adapters do the rest of laws 6 and 7: the outer loop goes on, and
+    /// a panic takes the mark back.
     static DRIVING: Cell<bool> = const { Cell::new(false) };
 }
 

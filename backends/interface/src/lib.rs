@@ -26,9 +26,9 @@
 //! 2. after storing a waker, look at the state again (laws [L2](laws::L2), [L14](laws::L14));
 //! 3. a clear must not erase an event that the caller has not seen (law [L18](laws::L18)).
 //!
-//! A backend that is an adapter to another event loop has these from here: [`Relay`] for the first two, [`Level`] for the
-//! third, and `Probe` (Unix) for [`Handle::poll_turn`]. The module `adapter` (feature `adapter`, on by default) puts them
-//! together: with it an adapter says how its host does a thing, and the laws are kept for it.
+//! A backend that is an adapter to another event loop has these from here: [`Relay`] for the first two, [`Level`] for
+//! the third, and `Probe` (Unix) for [`Handle::poll_turn`]. The module `adapter` (feature `adapter`, on by default)
+//! puts them together: with it an adapter says how its host does a thing, and the laws are kept for it.
 //!
 //! | file | what is in it |
 //! |---|---|

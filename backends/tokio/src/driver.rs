@@ -1,8 +1,8 @@
 //! Drives one future on this thread: on a runtime made for it, or as a guest of another one.
 //!
-//! tokio refuses to block a thread that is polling one of its tasks, by a panic, and cannot be asked beforehand. But such
-//! a thread has a cooperative budget, and no other thread has one: so that is looked for. What it misses (a task that
-//! made itself unconstrained) is found when tokio panics before the future was polled.
+//! tokio refuses to block a thread that is polling one of its tasks, by a panic, and cannot be asked beforehand. But
+//! such a thread has a cooperative budget, and no other thread has one: so that is looked for. What it misses (a task
+//! that made itself unconstrained) is found when tokio panics before the future was polled.
 
 use std::cell::Cell;
 use std::io;

@@ -7,21 +7,21 @@
 //! | `timer` | one [`tokio::time::Sleep`] |
 //! | `source` | one [`tokio::io::unix::AsyncFd`], whose events are taken one at a time |
 //!
-//! The rest is in [`trine_backend::adapter`], whose tools make lasting alarms and readiness of these, keep foreign wakers away
-//! from tokio's locks, and lose no job at a shutdown. No poll of tokio's timers and sources here counts against the task's
-//! cooperative budget; [`Handle::has_budget`] reports that budget to the tree, so that it stops polling children once they
-//! can do nothing but ask for more.
+//! The rest is in [`trine_backend::adapter`], whose tools make lasting alarms and readiness of these, keep foreign
+//! wakers away from tokio's locks, and lose no job at a shutdown. No poll of tokio's timers and sources here counts
+//! against the task's cooperative budget; [`Handle::has_budget`] reports that budget to the tree, so that it stops
+//! polling children once they can do nothing but ask for more.
 //!
 //! # What tokio decides
 //!
 //! - *A hang-up stays.* tokio never takes back that a direction is closed, so a poll of that direction is ready at each
-//!   time, also just after a clear ([L17]), and its ticks are marked as hang-ups. An error that comes alone (`EPOLLERR`,
-//!   say of a datagram socket) is reported to writers only ([L20]).
+//!   time, also just after a clear ([L17]), and its ticks are marked as hang-ups. An error that comes alone
+//!   (`EPOLLERR`, say of a datagram socket) is reported to writers only ([L20]).
 //! - *A runtime must be driven.* A current-thread runtime that was only [entered](tokio::runtime::Handle::enter) serves
 //!   nothing until somebody blocks on it ([L32]); it cannot be told from one that another thread drives.
-//! - *Timers and I/O can be off.* That cannot be asked, only tried: once for each runtime, by using it and catching tokio's
-//!   panic. For such a runtime the panic hook therefore reports tokio's text once (which says what to enable), and with
-//!   `panic = "abort"` the program ends with it.
+//! - *Timers and I/O can be off.* That cannot be asked, only tried: once for each runtime, by using it and catching
+//!   tokio's panic. For such a runtime the panic hook therefore reports tokio's text once (which says what to enable),
+//!   and with `panic = "abort"` the program ends with it.
 //! - *A paused clock* (tokio's `test-util`) moves tokio's timers, and trine's clock stays: an alarm then fires when its
 //!   real instant has come, and the runtime is busy until then. Use `trine::testing` for virtual time.
 //! - *Fewer blocking threads* than 64, if a runtime was built with them, mean fewer jobs at a time ([L25]).
@@ -48,8 +48,8 @@ use trine_backend::{Backend, Driver, Handle};
 use crate::driver::TokioDriver;
 use crate::runtime::{TokioHandle, handle_of};
 
-/// Names tokio: a current-thread runtime for each driver, and for hosted trees the runtime around them; or one particular
-/// runtime for both.
+/// Names tokio: a current-thread runtime for each driver, and for hosted trees the runtime around them; or one
+/// particular runtime for both.
 #[derive(Clone, Debug, Default)]
 pub struct Tokio {
     /// The particular one.
@@ -81,8 +81,8 @@ pub fn tokio_handle(runtime: RuntimeHandle) -> Arc<dyn Backend> {
     Arc::new(Tokio { one: Some(handle_of(runtime)) })
 }
 
-/// Returns the handle of a runtime around the caller that was built without timers or I/O: what it lacks is an error that
-/// says so.
+/// Returns the handle of a runtime around the caller that was built without timers or I/O: what it lacks is an error
+/// that says so.
 pub fn incomplete() -> Option<Arc<dyn Handle>> {
     around().filter(|handle| !handle.host().lacks().is_empty())?.served()
 }

@@ -1,8 +1,8 @@
 //! What trine knows of one runtime, for as long as that lives.
 //!
-//! There is one [`TokioHandle`] for each runtime that was met: trees compare handles by address. Each leaves a task in its
-//! runtime that does nothing; tokio drops its tasks when it shuts down, before its drivers, and this is how the end is
-//! heard of. That task alone keeps the handle, so nothing is kept for longer than the runtime.
+//! There is one [`TokioHandle`] for each runtime that was met: trees compare handles by address. Each leaves a task in
+//! its runtime that does nothing; tokio drops its tasks when it shuts down, before its drivers, and this is how the end
+//! is heard of. That task alone keeps the handle, so nothing is kept for longer than the runtime.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -99,7 +99,8 @@ impl Host for TokioHost {
     }
 
     fn spawn_blocking(&self, job: SureJob) {
-        // tokio panics if the pool has no thread and cannot start one; the job is then queued or dropped, and run in the end.
+        // tokio panics if the pool has no thread and cannot start one; the job is then queued or dropped, and run in
+        // the end.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(self.runtime.spawn_blocking(move || job.run()))));
     }
 

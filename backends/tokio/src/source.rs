@@ -1,8 +1,8 @@
 //! One watched descriptor: tokio's events, one at a time.
 //!
-//! What tokio has to say of a direction is taken there at once, with tokio's own tick, so nothing of tokio's has to be kept.
-//! On a multi-thread runtime several threads take events from the system, and one may be late with an event that was there
-//! before a clear: there it is a hint.
+//! What tokio has to say of a direction is taken there at once, with tokio's own tick, so nothing of tokio's has to be
+//! kept. On a multi-thread runtime several threads take events from the system, and one may be late with an event that
+//! was there before a clear: there it is a hint.
 
 use std::future::poll_fn;
 use std::io;
@@ -27,8 +27,9 @@ pub(crate) struct Watched {
 impl Watched {
     /// Registers with the runtime that was entered; panics if that has no I/O.
     ///
-    /// The descriptor stays open until this is dropped, by the contract of `Handle::register`; tokio's newer constructors ask
-    /// for the same in an `unsafe fn`. Should a caller break it, tokio keeps what the system may still point to.
+    /// The descriptor stays open until this is dropped, by the contract of `Handle::register`; tokio's newer
+    /// constructors ask for the same in an `unsafe fn`. Should a caller break it, tokio keeps what the system may still
+    /// point to.
     #[allow(deprecated, reason = "the successor is unsafe, and newer than the oldest tokio that is supported")]
     pub(crate) fn new(source: &impl AsRawFd) -> io::Result<Self> {
         let fd = AsyncFd::with_interest(source.as_raw_fd(), Interest::READABLE | Interest::WRITABLE)?;

@@ -1,8 +1,8 @@
 //! One timer of tokio.
 //!
-//! tokio's clock may be paused, and then stands for another time than the instants of alarms do: so it is told how long to
-//! wait. It rounds up to its milliseconds. Its timers panic when they are polled after a shutdown, from which the tools keep
-//! the runtime meanwhile; at the shutdown itself tokio wakes whoever waits.
+//! tokio's clock may be paused, and then stands for another time than the instants of alarms do: so it is told how long
+//! to wait. It rounds up to its milliseconds. Its timers panic when they are polled after a shutdown, from which the
+//! tools keep the runtime meanwhile; at the shutdown itself tokio wakes whoever waits.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

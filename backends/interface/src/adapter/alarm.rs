@@ -1,8 +1,8 @@
 //! A host's one-shot timer, made into an alarm that lasts once it has fired.
 //!
 //! 1. The clock decides: what the timer says is only a reason to look at it. So an alarm is never early.
-//! 2. The timer is set at the first poll for an instant, and again if it rang too soon. A timer that does so twice in a poll
-//!    has another clock: the caller is woken, who asks again.
+//! 2. The timer is set at the first poll for an instant, and again if it rang too soon. A timer that does so twice in a
+//!    poll has another clock: the caller is woken, who asks again.
 //! 3. Whoever finds the loop gone is woken, too, since that may have happened since the last look at
 //!    [`is_dead`](Alarm::is_dead).
 
@@ -18,14 +18,14 @@ use crate::{Alarm, Relay};
 
 /// One timer of a host.
 ///
-/// The loop does not [end](Life::end) during [`set`](Self::set) and [`poll`](Self::poll), so a timer that does not bear to be
-/// touched afterwards is safe there; nothing in them may wait for the end, nor wake a waker of others.
+/// The loop does not [end](Life::end) during [`set`](Self::set) and [`poll`](Self::poll), so a timer that does not bear
+/// to be touched afterwards is safe there; nothing in them may wait for the end, nor wake a waker of others.
 pub trait Timer: Send + Debug {
     /// Makes it ring once, when so much time has passed, instead of what it was set to before.
     fn set(&mut self, left: Duration);
 
-    /// `Ready` if it has rung since it was set: soon after its time, and rather too early than never. `Pending` has stored
-    /// the waker in place of the last one. It is polled only while it is set, and not again once it has rung.
+    /// `Ready` if it has rung since it was set: soon after its time, and rather too early than never. `Pending` has
+    /// stored the waker in place of the last one. It is polled only while it is set, and not again once it has rung.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Lets it ring no more. One that rings nevertheless does no harm.

@@ -62,8 +62,8 @@ pub fn refusal(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::Deadlock, why)
 }
 
-/// Blocks on `fut` by the function of a host that refuses by a panic, which happens before the future is polled; a panic of
-/// the future's own goes on.
+/// Blocks on `fut` by the function of a host that refuses by a panic, which happens before the future is polled; a
+/// panic of the future's own goes on.
 ///
 /// # Errors
 ///

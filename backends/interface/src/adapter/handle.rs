@@ -78,8 +78,8 @@ impl<H: Host> HostHandle<H> {
         self.life.end();
     }
 
-    /// Returns a future that is never ready and whose drop is the end: for a task of the host, if that drops its tasks when
-    /// its loop goes. It keeps the handle until then.
+    /// Returns a future that is never ready and whose drop is the end: for a task of the host, if that drops its tasks
+    /// when its loop goes. It keeps the handle until then.
     pub fn sentinel(self: &Arc<Self>) -> impl Future<Output = ()> + Send + use<H> {
         let end = self.end_on_drop();
         async move {

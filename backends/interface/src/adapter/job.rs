@@ -1,7 +1,7 @@
 //! A job that is run in any case.
 //!
-//! A pool that shuts down drops the jobs that no thread has taken up yet. One that was accepted must run (law 25), so what
-//! is dropped is run on a thread of its own.
+//! A pool that shuts down drops the jobs that no thread has taken up yet. One that was accepted must run (law 25), so
+//! what is dropped is run on a thread of its own.
 
 use std::fmt;
 use std::io;
@@ -20,8 +20,8 @@ pub fn spawn_thread(job: Job) -> io::Result<()> {
     thread::Builder::new().name("trine-blocking".into()).spawn(job).map(drop)
 }
 
-/// A job that is run exactly once, by whoever lets go of it: where [`run`](Self::run) is called; on a thread of its own if it
-/// is dropped instead; where it is dropped, if no thread can be started.
+/// A job that is run exactly once, by whoever lets go of it: where [`run`](Self::run) is called; on a thread of its own
+/// if it is dropped instead; where it is dropped, if no thread can be started.
 ///
 /// # Examples
 ///

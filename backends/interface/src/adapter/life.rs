@@ -1,13 +1,14 @@
 //! The life of a loop, for what it gave out.
 //!
-//! A loop may end while others hold its handle, alarms and registrations, and some hosts go on when a driver of theirs is
-//! dropped. What was given out ends with the driver nevertheless (law 30): a tree must not depend on what it left behind.
+//! A loop may end while others hold its handle, alarms and registrations, and some hosts go on when a driver of theirs
+//! is dropped. What was given out ends with the driver nevertheless (law 30): a tree must not depend on what it left
+//! behind.
 //!
 //! Invariants:
 //!
 //! 1. while somebody has [`Life::alive`], it does not end: [`Life::end`] waits. No foreign code runs under it;
-//! 2. a relay that has joined is woken by the end; one that comes later is refused. So whoever stores a waker in it and then
-//!    looks again finds the end, or is found by it.
+//! 2. a relay that has joined is woken by the end; one that comes later is refused. So whoever stores a waker in it and
+//!    then looks again finds the end, or is found by it.
 
 use std::collections::HashMap;
 use std::io;

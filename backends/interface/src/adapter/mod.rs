@@ -1,7 +1,7 @@
 //! Tools for an adapter: a backend over an event loop that is there already.
 //!
-//! An adapter says how its host does a thing, by three short traits; the laws are kept here. Its `Driver` and `Backend` are its
-//! own.
+//! An adapter says how its host does a thing, by three short traits; the laws are kept here. Its `Driver` and `Backend`
+//! are its own.
 //!
 //! | tool | what the adapter says | laws |
 //! |---|---|---|
@@ -14,11 +14,12 @@
 //! | [`Turns`] | nothing | 27, 28 |
 //! | [`Registry`] | how its loops are told apart, if it has many | one handle for each |
 //!
-//! What remains is the host's own to keep: that a wake of its waker leads to a poll (2 to 5), that its events come (14, 20)
-//! and end with the source (22 to 24), and that its pool has 64 threads (25).
+//! What remains is the host's own to keep: that a wake of its waker leads to a poll (2 to 5), that its events come (14,
+//! 20) and end with the source (22 to 24), and that its pool has 64 threads (25).
 //!
-//! Three rules hold for all tools: no waker of a caller is ever in the hands of the host ([`Relay`](crate::Relay)), none is
-//! cloned, woken or dropped with a lock held, and what races with the end of the loop is either refused or woken.
+//! Three rules hold for all tools: no waker of a caller is ever in the hands of the host ([`Relay`](crate::Relay)),
+//! none is cloned, woken or dropped with a lock held, and what races with the end of the loop is either refused or
+//! woken.
 //!
 //! # Examples
 //!

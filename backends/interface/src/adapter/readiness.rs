@@ -1,12 +1,12 @@
 //! A host's events, made into readiness that lasts until it is cleared.
 //!
-//! Each poll that finds nothing known takes over what the host has to say of its direction, and keeps it in a [`Level`] until
-//! the caller clears that. So nothing of the host's is kept between poll and clear, and an event that comes in between waits
-//! at the host for the next poll.
+//! Each poll that finds nothing known takes over what the host has to say of its direction, and keeps it in a [`Level`]
+//! until the caller clears that. So nothing of the host's is kept between poll and clear, and an event that comes in
+//! between waits at the host for the next poll.
 //!
-//! Not every host is to be believed. Where several threads take events from the system, one may be late with an event that
-//! was there before a clear; others report what came before the interest was armed by a wake alone, or not at all. There the
-//! system is asked what is true, with `poll(2)` (laws 14 and 15).
+//! Not every host is to be believed. Where several threads take events from the system, one may be late with an event
+//! that was there before a clear; others report what came before the interest was armed by a wake alone, or not at all.
+//! There the system is asked what is true, with `poll(2)` (laws 14 and 15).
 
 use std::convert::Infallible;
 use std::fmt::Debug;
@@ -31,8 +31,8 @@ pub enum Event {
 
 /// One source that a host watches in both directions, until this is dropped.
 pub trait Events: Send + Sync + Debug {
-    /// Takes the next event of a direction: each is reported once. `Pending` has stored the waker in place of the last one
-    /// for this direction.
+    /// Takes the next event of a direction: each is reported once. `Pending` has stored the waker in place of the last
+    /// one for this direction.
     ///
     /// # Errors
     ///
@@ -46,8 +46,8 @@ pub trait Events: Send + Sync + Debug {
     /// What the system said.
     fn is_ready(&self, direction: Direction) -> io::Result<bool>;
 
-    /// Returns whether an event may be missing that came before [`poll_event`](Self::poll_event) has stored the waker: then
-    /// the system is asked, too, whenever that has nothing to say.
+    /// Returns whether an event may be missing that came before [`poll_event`](Self::poll_event) has stored the waker:
+    /// then the system is asked, too, whenever that has nothing to say.
     fn may_miss(&self) -> bool {
         false
     }

@@ -28,8 +28,8 @@ impl Wake for Count {
     }
 }
 
-/// Ends a life while another thread polls for that, again and again, and sleeps in between until it is woken: hangs if an
-/// end is missed. `is_over` polls once, with what belongs to the life.
+/// Ends a life while another thread polls for that, again and again, and sleeps in between until it is woken: hangs if
+/// an end is missed. `is_over` polls once, with what belongs to the life.
 pub(super) fn race_with_the_end<P>(make: impl Fn(&Arc<Life>) -> P, is_over: fn(&mut P, &mut Context<'_>) -> bool)
 where
     P: Send,

@@ -4,8 +4,8 @@ use std::task::{Context, Poll};
 
 use crate::Handle;
 
-/// Answers [`Handle::poll_turn`] for any host: by a [`Probe`](crate::Probe) that is made at the first question. Where none can
-/// be made, and on Windows, by returning to the host twice: most look for events between two polls.
+/// Answers [`Handle::poll_turn`] for any host: by a [`Probe`](crate::Probe) that is made at the first question. Where
+/// none can be made, and on Windows, by returning to the host twice: most look for events between two polls.
 #[derive(Debug, Default)]
 pub struct Turns {
     #[cfg(unix)]
