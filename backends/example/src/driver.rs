@@ -7,39 +7,22 @@
 use crate::handle::PollHandle;
 use crate::table::Table;
 use std::cell::Cell;
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
+use trine_backend::adapter::{self, Driving};
 use trine_backend::{Driver, Handle};
 
 thread_local! {
+    /// This thread is inside a `drive`. The tools for adapters do the rest of laws 6 and 7: the outer loop goes on, and
+    /// a panic takes the mark back.
     static DRIVING: Cell<bool> = const { Cell::new(false) };
 }
 
 pub(crate) fn is_driving() -> bool {
-    DRIVING.try_with(Cell::get).unwrap_or(false)
-}
-
-/// Marks the thread, until it is dropped: also by a panic (law 7).
-struct Driving;
-
-impl Driving {
-    fn enter() -> io::Result<Self> {
-        if DRIVING.replace(true) {
-            // Law 6: the outer loop goes on.
-            return Err(io::Error::new(io::ErrorKind::Deadlock, "this thread is driving already"));
-        }
-        Ok(Self)
-    }
-}
-
-impl Drop for Driving {
-    fn drop(&mut self) {
-        DRIVING.set(false);
-    }
+    adapter::is_driving(&DRIVING)
 }
 
 /// What the future is polled with: sticky, and good from any thread and for ever (laws 2 and 3).
@@ -73,7 +56,7 @@ impl Driver for PollDriver {
     }
 
     fn drive(&mut self, mut fut: Pin<&mut dyn Future<Output = ()>>) -> io::Result<()> {
-        let _driving = Driving::enter()?;
+        let _driving = Driving::enter(&DRIVING, "this thread is driving already")?;
         let table = &self.handle.0;
         let woken = Arc::new(Woken { woken: AtomicBool::new(true), table: Arc::clone(table) });
         let waker = Waker::from(Arc::clone(&woken));

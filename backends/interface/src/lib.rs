@@ -26,10 +26,20 @@
 //! 2. after storing a waker, look at the state again (laws [L2](laws::L2), [L14](laws::L14));
 //! 3. a clear must not erase an event that the caller has not seen (law [L18](laws::L18)).
 //!
-//! A backend that is an adapter to another event loop has these from here: [`Relay`] for the first two, [`Level`] for the
-//! third, and `Probe` (Unix) for [`Handle::poll_turn`].
+//! A backend that is an adapter to another event loop has these from here: [`Relay`] for the first two, [`Level`] for
+//! the third, and `Probe` (Unix) for [`Handle::poll_turn`]. The module `adapter` (feature `adapter`, on by default)
+//! puts them together: with it an adapter says how its host does a thing, and the laws are kept for it.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `laws` | the contract |
+//! | `tick` | which event a readiness came from |
+//! | `relay`, `level`, `probe` | a waker, a readiness, a turn of one's own |
+//! | `adapter` | tools for adapters, made of these |
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "adapter")]
+pub mod adapter;
 pub mod laws;
 mod level;
 #[cfg(unix)]

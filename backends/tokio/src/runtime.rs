@@ -1,251 +1,110 @@
 //! What trine knows of one runtime, for as long as that lives.
 //!
-//! There is one [`TokioHandle`] for each runtime that was met: trees compare handles by address. Each leaves a task in its
-//! runtime that does nothing; tokio drops its tasks when it shuts down, before its drivers, and this is how the end is
-//! heard of. The handle is then marked dead and forgotten here, so nothing is kept for longer than the runtime.
-//!
-//! Invariants:
-//!
-//! 1. while somebody has [`TokioHandle::alive`], the runtime's drivers are not shut down: tokio's timers panic otherwise;
-//! 2. no foreign code runs under it.
+//! There is one [`TokioHandle`] for each runtime that was met: trees compare handles by address. Each leaves a task in
+//! its runtime that does nothing; tokio drops its tasks when it shuts down, before its drivers, and this is how the end
+//! is heard of. That task alone keeps the handle, so nothing is kept for longer than the runtime.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::future::pending;
 use std::io;
-use std::panic::catch_unwind;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use tokio::runtime::{Handle as RuntimeHandle, Id};
 use tokio::task::coop;
-use trine_backend::{Alarm, Handle, Job, Readiness, Source};
+use trine_backend::Source;
+use trine_backend::adapter::{Host, HostHandle, Registry, SureJob};
 
-use crate::{alarm, jobs};
+use crate::timer::SleepTimer;
 
-/// The runtimes that were met and live.
-static MET: Mutex<Option<HashMap<Id, Arc<TokioHandle>>>> = Mutex::new(None);
+#[cfg(unix)]
+use crate::source::Watched;
+#[cfg(not(unix))]
+use std::convert::Infallible as Watched;
 
 /// The services of one runtime.
-pub(crate) struct TokioHandle {
-    runtime: RuntimeHandle,
-    /// The runtime shuts down, or is about to.
-    dead: RwLock<bool>,
+pub(crate) type TokioHandle = HostHandle<TokioHost>;
+
+/// The runtimes that were met and live.
+static MET: LazyLock<Registry<Id, TokioHandle>> = LazyLock::new(Registry::default);
+
+/// Which services a runtime may have been built without.
+const TIMERS: &str = "timers";
+const IO: &str = "I/O";
+/// What helps then.
+const FIX: &str = "call `enable_all` on its builder, or add the feature `async-io` of trine";
+
+/// The runtime as the host.
+#[derive(Debug)]
+pub(crate) struct TokioHost {
+    pub(crate) runtime: RuntimeHandle,
     /// Found out at the first question.
-    lacks: OnceLock<Lacks>,
-    /// Made at the first look, taken at the end: its registration counts this handle.
-    #[cfg(unix)]
-    probe: Mutex<Option<Arc<trine_backend::Probe>>>,
+    lacks: OnceLock<Vec<&'static str>>,
 }
 
-/// Which drivers the runtime was built without.
-#[derive(Clone, Copy, Debug)]
-struct Lacks {
-    timers: bool,
-    io: bool,
+/// The one handle of this runtime.
+pub(crate) fn handle_of(runtime: RuntimeHandle) -> Arc<TokioHandle> {
+    let host = || HostHandle::new(TokioHost { runtime: runtime.clone(), lacks: OnceLock::new() });
+    let (handle, is_new) = MET.get_or_make(runtime.id(), host);
+    if is_new {
+        // Runtimes that are gone drop it at once.
+        drop(runtime.spawn(handle.sentinel()));
+    }
+    handle
 }
 
-/// Tells of the end of the runtime whose task it is in.
-struct Sentinel(Arc<TokioHandle>);
-
-impl Drop for Sentinel {
-    fn drop(&mut self) {
-        self.0.end();
-    }
-}
-
-impl TokioHandle {
-    /// The handle of the runtime around the caller.
-    pub(crate) fn current() -> Option<Arc<Self>> {
-        RuntimeHandle::try_current().ok().map(Self::of)
-    }
-
-    /// The one handle of this runtime.
-    pub(crate) fn of(runtime: RuntimeHandle) -> Arc<Self> {
-        let id = runtime.id();
-        if let Some(met) = met().as_ref().and_then(|all| all.get(&id)) {
-            return Arc::clone(met);
-        }
-        let new = Arc::new(Self {
-            runtime,
-            dead: RwLock::new(false),
-            lacks: OnceLock::new(),
-            #[cfg(unix)]
-            probe: Mutex::new(None),
-        });
-        let handle = Arc::clone(met().get_or_insert_default().entry(id).or_insert_with(|| Arc::clone(&new)));
-        if Arc::ptr_eq(&handle, &new) {
-            let sentinel = Sentinel(new);
-            // Runtimes that are gone drop it at once.
-            drop(handle.runtime.spawn(async move {
-                let _sentinel = sentinel;
-                pending::<()>().await;
-            }));
-        }
-        handle
-    }
-
-    pub(crate) fn runtime(&self) -> &RuntimeHandle {
-        &self.runtime
-    }
-
-    /// Marks the runtime as gone.
-    pub(crate) fn end(&self) {
-        *self.dead.write().unwrap_or_else(PoisonError::into_inner) = true;
-        let forgotten = met().as_mut().and_then(|all| all.remove(&self.runtime.id()));
-        drop(forgotten);
-        #[cfg(unix)]
-        {
-            let probe = self.lock_probe().take();
-            drop(probe);
-        }
-    }
-
-    #[cfg(unix)]
-    fn lock_probe(&self) -> MutexGuard<'_, Option<Arc<trine_backend::Probe>>> {
-        self.probe.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The probe; `None` if none can be made.
-    #[cfg(unix)]
-    fn probe(&self) -> Option<Arc<trine_backend::Probe>> {
-        if let Some(probe) = &*self.lock_probe() {
-            return Some(Arc::clone(probe));
-        }
-        // Not under the lock: the registration is foreign code.
-        let new = Arc::new(trine_backend::Probe::new(self).ok()?);
-        // If the end comes between, the probe is not kept.
-        let alive = self.alive()?;
-        let probe = {
-            let mut probe = self.lock_probe();
-            Arc::clone(probe.get_or_insert_with(|| Arc::clone(&new)))
-        };
-        drop(alive);
-        Some(probe)
-    }
-
-    /// Keeps the runtime from shutting its drivers down; `None`: it is gone.
-    pub(crate) fn alive(&self) -> Option<RwLockReadGuard<'_, bool>> {
-        let dead = self.dead.read().unwrap_or_else(PoisonError::into_inner);
-        (!*dead).then_some(dead)
-    }
-
-    pub(crate) fn is_dead(&self) -> bool {
-        self.alive().is_none()
-    }
-
-    /// Whether it was built with both timers and I/O.
-    pub(crate) fn is_whole(&self) -> bool {
-        let lacks = self.tried();
-        !lacks.timers && !lacks.io
-    }
-
-    fn tried(&self) -> Lacks {
-        *self.lacks.get_or_init(|| {
+impl TokioHost {
+    /// The services that it was built without.
+    pub(crate) fn lacks(&self) -> &[&'static str] {
+        self.lacks.get_or_init(|| {
             let _inside = self.runtime.enter();
-            Lacks {
-                timers: catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_err(),
-                io: catch_unwind(try_io).is_err(),
-            }
+            let tried = [(TIMERS, catch_unwind(|| drop(SleepTimer::new()))), (IO, catch_unwind(try_io))];
+            tried.into_iter().filter(|(_, tried)| tried.is_err()).map(|(service, _)| service).collect()
         })
     }
 
-    fn unsupported(&self, service: &str) -> io::Error {
-        io::Error::new(
-            io::ErrorKind::Unsupported,
-            format!(
-                "the tokio runtime here was built without {service}: call `enable_all` on its builder, or add the \
-                 feature `async-io` of trine"
-            ),
-        )
+    fn needs(&self, service: &str) -> io::Result<()> {
+        if !self.lacks().contains(&service) {
+            return Ok(());
+        }
+        let why = format!("the tokio runtime here was built without {service}: {FIX}");
+        Err(io::Error::new(io::ErrorKind::Unsupported, why))
     }
 }
 
-/// Registers something; panics if the runtime around has no I/O.
+/// Registers something; panics if the runtime around has no I/O. On Windows nothing can be watched whatever it has.
 fn try_io() {
-    cfg_if::cfg_if! {
-        if #[cfg(unix)] {
-            // A failure to make the pair or to watch it says nothing about the runtime.
-            if let Ok((a, _b)) = std::os::unix::net::UnixStream::pair() {
-                let _ = crate::source::watch(&a);
-            }
-        } else {
-            // Nothing can be watched here whatever the runtime has.
-        }
+    // A failure to make the pair or to watch it says nothing about the runtime.
+    #[cfg(unix)]
+    if let Ok((a, _b)) = std::os::unix::net::UnixStream::pair() {
+        let _ = Watched::new(&a);
     }
 }
 
-fn met() -> MutexGuard<'static, Option<HashMap<Id, Arc<TokioHandle>>>> {
-    MET.lock().unwrap_or_else(PoisonError::into_inner)
-}
+impl Host for TokioHost {
+    type Timer = SleepTimer;
+    type Source = Watched;
 
-impl fmt::Debug for TokioHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokioHandle").field("runtime", &self.runtime.id()).finish_non_exhaustive()
-    }
-}
-
-/// The services themselves, which are made of a counted handle.
-impl Handle for TokioHandle {
-    fn alarm(&self) -> io::Result<Box<dyn Alarm>> {
-        if self.is_dead() {
-            return Err(trine_backend::gone());
-        }
-        if self.tried().timers {
-            return Err(self.unsupported("timers"));
-        }
-        Ok(Box::new(alarm::TokioAlarm::new(Self::of(self.runtime.clone()))))
+    fn timer(&self) -> io::Result<SleepTimer> {
+        self.needs(TIMERS)?;
+        let _inside = self.runtime.enter();
+        Ok(SleepTimer::new())
     }
 
-    fn register(&self, source: Source<'_>) -> io::Result<Box<dyn Readiness>> {
-        if self.is_dead() {
-            return Err(trine_backend::gone());
-        }
-        if self.tried().io {
-            return Err(self.unsupported("I/O"));
-        }
-        cfg_if::cfg_if! {
-            if #[cfg(unix)] {
-                Ok(Box::new(crate::source::Registration::new(Self::of(self.runtime.clone()), source)?))
-            } else {
-                let _ = source;
-                Err(io::ErrorKind::Unsupported.into())
-            }
-        }
+    fn watch(&self, source: Source<'_>) -> io::Result<Watched> {
+        self.needs(IO)?;
+        let _inside = self.runtime.enter();
+        #[cfg(unix)]
+        return Watched::new(&source);
+        #[cfg(not(unix))]
+        Err(io::Error::new(io::ErrorKind::Unsupported, format!("tokio cannot watch {source:?}")))
     }
 
-    fn spawn_blocking(&self, job: Job) -> io::Result<()> {
-        if self.is_dead() { jobs::spawn_elsewhere(job) } else { jobs::spawn(&self.runtime, job) }
-    }
-
-    fn poll_turn(&self, cx: &mut Context<'_>, round: u32) -> Poll<()> {
-        if self.is_dead() {
-            return Poll::Ready(());
-        }
-        cfg_if::cfg_if! {
-            if #[cfg(unix)] {
-                match self.probe() {
-                    Some(probe) => probe.poll(cx, round),
-                    None => yield_twice(cx, round),
-                }
-            } else {
-                yield_twice(cx, round)
-            }
-        }
+    fn spawn_blocking(&self, job: SureJob) {
+        // tokio panics if the pool has no thread and cannot start one; the job is then queued or dropped, and run in
+        // the end.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(self.runtime.spawn_blocking(move || job.run()))));
     }
 
     fn has_budget(&self) -> bool {
         coop::has_budget_remaining()
     }
-}
-
-/// Where no probe can be made, or there is no I/O to look for: tokio looks at its driver between two polls of the future
-/// that is blocked on, once for as many events as fit its buffer.
-fn yield_twice(cx: &mut Context<'_>, round: u32) -> Poll<()> {
-    if round >= 2 {
-        return Poll::Ready(());
-    }
-    cx.waker().wake_by_ref();
-    Poll::Pending
 }
