@@ -499,6 +499,9 @@ where
             Poll::Ready(match ready!(Pin::new_unchecked(fut).poll(cx)) {
                 Ok(value) => {
                     this.value.set(Some(value));
+                    // Dropped here, where that is often nothing; once, as `gone` says.
+                    (*h).gone.set(true);
+                    Self::drop_body(h);
                     Ok(())
                 }
                 Err(e) => Err(e),

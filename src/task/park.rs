@@ -22,6 +22,7 @@ use crate::sched::root::Root;
 use crate::task::header::{Header, Wait};
 use crate::task::wake::{self, WakeRef};
 use std::fmt;
+use std::mem;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::task::{Context, Poll};
@@ -395,8 +396,15 @@ impl Parked {
     /// about to be polled or being polled. Else it comes back.
     #[inline(always)]
     pub(crate) fn wake_quietly(self) -> Result<(), Self> {
-        // SAFETY: as in `wake`.
-        if self.is_plain() && unsafe { wake::wake_quietly(self.task()) } { Ok(()) } else { Err(self) }
+        // SAFETY: as in `wake`; then the count that was taken in `new` is given back, as in `drop`.
+        unsafe {
+            if !self.is_plain() || !wake::wake_quietly(self.task()) {
+                return Err(self);
+            }
+            Root::count_dec((*self.task()).node.home_ptr());
+        }
+        mem::forget(self);
+        Ok(())
     }
 
     #[inline(never)]
