@@ -9,6 +9,7 @@ use crate::task::header::{Header, QUEUED};
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
+use std::sync::Arc;
 
 /// What is known of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +86,32 @@ pub(crate) fn task_exited(root: &Root, task: &TaskInfo) {
         instrument.task_exited(task);
     }
 }
+/// The exit of a task that is dropped, for [`Exit::tell`]; none if nobody wants to hear of it.
+///
+/// # Safety
+/// This thread holds the task's owner, if it has one.
+pub(crate) unsafe fn to_be_told(h: &Header) -> Option<Box<Exit>> {
+    // SAFETY: root cells are never unmapped; held by contract.
+    let root = unsafe { h.node.owner().as_ref() }?;
+    if !root.instrumented.get() || root.has_ended() {
+        return None;
+    }
+    let instrument = root.with_settings(|s| s.instrument.clone())?;
+    Some(Box::new(Exit { instrument, task: info(h) }))
+}
+
+/// See [`to_be_told`].
+pub(crate) struct Exit {
+    instrument: Arc<dyn Instrument>,
+    task: TaskInfo,
+}
+
+impl Exit {
+    pub(crate) fn tell(&self) {
+        self.instrument.task_exited(&self.task);
+    }
+}
+
 /// A panic that another one came before.
 pub(crate) fn lost_panic(root: &Root, h: &Header, panic: Panic) {
     // Its payload may panic when it is dropped.

@@ -15,7 +15,7 @@ use crate::sched::context::{self, BatchFrame};
 use crate::sched::node::{self, Kind, Later, Node, Wakes, Waste};
 use crate::sched::pool::CORE_CLASS;
 use crate::sched::remote::{self, Mail, SlotPtr};
-use crate::sched::root::{Root, finish_extras};
+use crate::sched::root::Root;
 use crate::sched::sync::Cell;
 use crate::task::header::{self, DONE, Header, QUEUED};
 use crate::task::local::Locals;
@@ -333,11 +333,6 @@ impl CoreSlot {
                     keep_first(panic, || (h.vtable.get().drop)(h));
                     frame.restore(a);
                 }
-                if h.has_extras() {
-                    // The frame borrowed the locals.
-                    let extras = h.extras.take();
-                    keep_first(panic, || finish_extras(extras, h.task_id()));
-                }
                 wakes.append(free_task(h));
             }
         }
@@ -427,8 +422,12 @@ pub(crate) unsafe fn free_task(h: &Header) -> Wakes {
     unsafe {
         let state = h.state.get();
         h.state.set(state | DONE);
+        let told = crate::inspect::to_be_told(h);
         let extras = h.extras.take();
         let mut wakes = node::retire(&h.node);
+        if let Some(told) = told {
+            wakes.push(Later::Tell(told));
+        }
         if let Some(extras) = extras {
             wakes.push(Later::Exit(extras, h.task_id()));
         }

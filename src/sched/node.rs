@@ -21,6 +21,7 @@ use super::root::Root;
 use super::sync::{AtomicPtr, AtomicU8, AtomicU64, Cell, Ordering, fence};
 use super::timers::Target;
 use crate::cancel::ScopeShared;
+use crate::inspect::Exit;
 use crate::nursery::core::{CoreSlot, Panic};
 use crate::task::TaskId;
 use crate::task::header::Extras;
@@ -333,6 +334,8 @@ pub(crate) enum Later {
     Parked(Parked),
     /// Makes a root's host poll.
     Host(&'static Root),
+    /// Tells the instrument of a task's end.
+    Tell(Box<Exit>),
     /// Tells those who wait for a task's end.
     Exit(Box<Extras>, TaskId),
     Drop(#[expect(dead_code, reason = "only dropped")] Waste),
@@ -355,6 +358,7 @@ impl Later {
             Self::Wake(w) => w.wake(),
             Self::Parked(waiter) => waiter.wake(),
             Self::Host(root) => root.notify(),
+            Self::Tell(exit) => exit.tell(),
             Self::Exit(extras, id) => super::root::finish_extras(Some(extras), id),
             Self::Drop(_) => {}
         }

@@ -100,8 +100,8 @@ pub fn check(program: &Program, setup: &Setup) -> Report {
     for world in &worlds {
         world.clear();
         failures.extend(world.failures());
-        // What is moved half-run out of its scope holds nothing open, so that a scope around may drop it with its tasks.
-        dropped |= world.was_dropped() || world.moves;
+        // What is dropped after the run has nobody to tell.
+        dropped |= !program.clear_inside && (world.was_dropped() || world.moves);
         panicked |= world.panics.load(Ordering::Relaxed) > 0;
     }
     drop(worlds);
