@@ -19,6 +19,7 @@ pub(super) const CASES: &[Case] = &[
     on_host!(hooks_are_optional, "instrument.optional", "trio test_instrumentation.py::test_null_instrument"),
     on_host!(step_hooks_run_inside_the_task, "instrument.context", "design 7"),
     on_host!(every_task_that_was_spawned_exits, "instrument.exits", "divergence 5"),
+    on_host!(dropped_tasks_exit_too, "instrument.exits", "divergence 5"),
     on_host!(parked_task_takes_no_steps, "instrument.steps", "divergence 2"),
     on_host!(cancelled_waiters_take_one_step_each, "instrument.steps", "divergence 2"),
     portable!(task_knows_its_name_and_parent, "inspect.task", "design 7"),
@@ -182,6 +183,36 @@ fn every_task_that_was_spawned_exits(host: &dyn Host) -> Result<()> {
         assert_eq!(counts.get(&format!("spawned {name}")), Some(&1), "{name}");
         assert_eq!(counts.get(&format!("exited {name}")), Some(&1), "{name}");
         assert_eq!(counts.get(&format!("before {name}")), counts.get(&format!("after {name}")), "{name}");
+    }
+    Ok(())
+}
+
+fn dropped_tasks_exit_too(host: &dyn Host) -> Result<()> {
+    let recorder = Recorder::default();
+    run(host, recorder.clone(), async {
+        let mut tree = Box::pin(nursery(async |n| {
+            n.task("parked").start_soon(forever());
+            let handle = n.task("with a handle").spawn(forever());
+            n.start_soon(async {
+                nursery(async |inner| {
+                    inner.task("deep").start_soon(forever());
+                    Ok(())
+                })
+                .await
+            });
+            handle.await?;
+            Ok(())
+        }));
+        // Once, so that all of them are there and wait; then it is dropped as it is.
+        std::future::poll_fn(|cx| {
+            assert!(tree.as_mut().poll(cx).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+    })?;
+    let counts = recorder.counts();
+    for name in ["parked", "with a handle", "deep"] {
+        assert_eq!(counts.get(&format!("exited {name}")), Some(&1), "{name}: {counts:?}");
     }
     Ok(())
 }
