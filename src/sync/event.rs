@@ -3,16 +3,16 @@
 //! Invariant: once `set` is true nobody queues any more, and all who were queued have been completed.
 
 use super::guarded::Guarded;
-use super::queue::{Key, WaitQueue};
-use super::wait::{Place, Step, Wakes, poll_queued, polled_after_end};
+use super::queue::WaitQueue;
+use super::wait::{Phase, Place, Wakes};
 use crate::error::Cancelled;
-use crate::task::park::{Entry, cancelled};
+use crate::task::park::cancelled;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 const OP: &str = "Event::wait";
 
@@ -95,7 +95,7 @@ impl Event {
     /// All who wait are woken at once, in the order in which they came.
     #[track_caller]
     pub fn wait(&self) -> EventWait<'_> {
-        EventWait { event: self, phase: Phase::Start(Entry::new()), at: Location::caller() }
+        EventWait { event: self, phase: Phase::new(), at: Location::caller() }
     }
 
     /// Counts who waits.
@@ -116,13 +116,6 @@ impl fmt::Debug for Event {
     }
 }
 
-#[derive(Debug)]
-enum Phase {
-    Start(Entry),
-    Queued(Key),
-    Finished,
-}
-
 /// The future of [`Event::wait`].
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
@@ -137,27 +130,9 @@ impl Future for EventWait<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let place = Place::new(OP, self.at);
-        match &mut self.phase {
-            Phase::Start(entry) => match entry.poll(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(checked) => {
-                    self.phase = Phase::Finished;
-                    checked?;
-                }
-            },
-            Phase::Queued(key) => {
-                let key = *key;
-                self.phase = Phase::Finished;
-                return match poll_queued(&self.event.waits, key, place, cx) {
-                    Step::Pending => {
-                        self.phase = Phase::Queued(key);
-                        Poll::Pending
-                    }
-                    Step::Done(()) => Poll::Ready(Ok(())),
-                    Step::Cancelled(()) => Poll::Ready(Err(cancelled())),
-                };
-            }
-            Phase::Finished => polled_after_end(OP),
+        let this = &mut *self;
+        if let Some(over) = ready!(this.phase.poll(&this.event.waits, place, cx)) {
+            return Poll::Ready(over);
         }
         if self.event.is_set() {
             return Poll::Ready(Ok(()));

@@ -1,15 +1,15 @@
 //! A bare queue of waits, for primitives that are built outside of this crate.
 
 use super::guarded::Guarded;
-use super::queue::{Key, WaitQueue};
-use super::wait::{Place, Step, Wakes, poll_queued, polled_after_end};
+use super::queue::WaitQueue;
+use super::wait::{Phase, Place, Wakes};
 use crate::error::Cancelled;
-use crate::task::park::{Entry, cancelled};
+use crate::task::park::cancelled;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 const OP: &str = "ParkingLot::park";
 
@@ -76,7 +76,7 @@ impl ParkingLot {
     /// First come, first served.
     #[track_caller]
     pub fn park(&self) -> Park<'_> {
-        Park { lot: self, phase: Phase::Start(Entry::new()), at: Location::caller() }
+        Park { lot: self, phase: Phase::new(), at: Location::caller() }
     }
 
     /// Unparks the first `n`, or as many as there are, and says how many. From any thread.
@@ -134,13 +134,6 @@ impl fmt::Debug for ParkingLot {
     }
 }
 
-#[derive(Debug)]
-enum Phase {
-    Start(Entry),
-    Queued(Key),
-    Finished,
-}
-
 /// The future of [`ParkingLot::park`].
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
@@ -155,27 +148,9 @@ impl Future for Park<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let place = Place::new(OP, self.at);
-        match &mut self.phase {
-            Phase::Start(entry) => match entry.poll(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(checked) => {
-                    self.phase = Phase::Finished;
-                    checked?;
-                }
-            },
-            Phase::Queued(key) => {
-                let key = *key;
-                self.phase = Phase::Finished;
-                return match poll_queued(&self.lot.waits, key, place, cx) {
-                    Step::Pending => {
-                        self.phase = Phase::Queued(key);
-                        Poll::Pending
-                    }
-                    Step::Done(_) => Poll::Ready(Ok(())),
-                    Step::Cancelled(_) => Poll::Ready(Err(cancelled())),
-                };
-            }
-            Phase::Finished => polled_after_end(OP),
+        let this = &mut *self;
+        if let Some(over) = ready!(this.phase.poll(&this.lot.waits, place, cx)) {
+            return Poll::Ready(over);
         }
         let parked = place.park(cx);
         if parked.is_cancelled() {

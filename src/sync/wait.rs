@@ -2,9 +2,10 @@
 
 use super::guarded::Guarded;
 use super::queue::{Key, Progress, WaitQueue};
-use crate::task::park::Parked;
+use crate::error::Cancelled;
+use crate::task::park::{Entry, Parked, cancelled};
 use std::panic::Location;
-use std::task::Context;
+use std::task::{Context, Poll, ready};
 
 /// Something with a wait queue behind a lock.
 pub(crate) trait Queue<S> {
@@ -79,6 +80,49 @@ fn renew_queued<S>(queue: &impl Queue<S>, key: Key, place: Place, cx: &mut Conte
         Progress::Waiting | Progress::Stale => Step::Pending,
         Progress::Done(slot) => Step::Done(slot),
         Progress::Cancelled(slot, _parked) => Step::Cancelled(slot),
+    }
+}
+
+/// How far a wait has come that is told of nothing but its end.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    Start(Entry),
+    Queued(Key),
+    Finished,
+}
+
+impl Phase {
+    pub(crate) const fn new() -> Self {
+        Self::Start(Entry::new())
+    }
+
+    /// Its entry check, or its place in the queue. `None`: it has been let in, and is `Finished` unless it queues now.
+    pub(crate) fn poll<S>(
+        &mut self,
+        queue: &impl Queue<S>,
+        place: Place,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<(), Cancelled>>> {
+        match self {
+            Self::Start(entry) => {
+                let checked = ready!(entry.poll(cx));
+                *self = Self::Finished;
+                Poll::Ready(checked.err().map(Err))
+            }
+            Self::Queued(key) => {
+                let key = *key;
+                *self = Self::Finished;
+                match poll_queued(queue, key, place, cx) {
+                    Step::Pending => {
+                        *self = Self::Queued(key);
+                        Poll::Pending
+                    }
+                    Step::Done(_) => Poll::Ready(Some(Ok(()))),
+                    Step::Cancelled(_) => Poll::Ready(Some(Err(cancelled()))),
+                }
+            }
+            Self::Finished => polled_after_end(place.op),
+        }
     }
 }
 
