@@ -8,7 +8,6 @@ use crate::sched::remote::{self, Mail};
 use crate::sched::root::Root;
 use crate::sched::timers::{Target, TimerKey};
 use crate::task::park::{self, Entry, Parked};
-use crate::task::wake::WakeRef;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
@@ -154,7 +153,7 @@ impl Sleep {
                     }
                     if !parked.is_current(cx) {
                         let fresh = Parked::new(cx, OP, self.at);
-                        let target = Target::Wake(WakeRef::from_waker(cx.waker()));
+                        let target = Target::wake_at(cx.waker(), root);
                         let old = timer.root().timers.borrow_mut().set_target(timer.key, target);
                         let waste = std::mem::replace(parked, fresh);
                         drop((old, waste));
@@ -169,7 +168,7 @@ impl Sleep {
     #[inline(always)]
     fn wait(&mut self, root: &Root, cx: &mut Context<'_>, until: Until) {
         let parked = Parked::new(cx, "sleep", self.at);
-        let target = Target::Wake(WakeRef::from_waker(cx.waker()));
+        let target = Target::wake_at(cx.waker(), root);
         let mut timers = root.timers.borrow_mut();
         let key = match until {
             Until::After(d) => timers.insert_after(d, target),

@@ -1,0 +1,223 @@
+//! A 4-ary heap of deadlines that knows nothing of where its entries stand.
+//!
+//! Who ends a timer leaves its entry behind, dead, and throws the dead ones out when there are many ([`Heap::retain`]).
+//! So moving an entry writes to the heap alone. An entry is one number, compared as such: the deadline, then the serial
+//! number of the timer, which settles what comes first of equal deadlines, then its slot.
+
+use crate::time::Instant;
+use std::mem;
+
+const ARITY: usize = 4;
+/// Room that is kept between two uses of a list that lives only for a moment.
+const KEPT: usize = 1024;
+
+/// See the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Entry(u128);
+
+impl Entry {
+    #[inline(always)]
+    pub(super) fn new(nanos: u64, serial: u32, slot: u32) -> Self {
+        Self(u128::from(nanos) << 64 | u128::from(serial) << 32 | u128::from(slot))
+    }
+
+    /// The deadline; of an entry that is in no heap yet, the duration.
+    #[inline(always)]
+    pub(super) fn nanos(self) -> u64 {
+        (self.0 >> 64) as u64
+    }
+
+    #[inline(always)]
+    pub(super) fn serial(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    #[inline(always)]
+    pub(super) fn slot(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[inline(always)]
+    pub(super) fn is_of(self, serial: u32, slot: u32) -> bool {
+        self.0 as u64 == u64::from(serial) << 32 | u64::from(slot)
+    }
+
+    #[inline(always)]
+    fn is_due(self, now: Instant) -> bool {
+        self.nanos() <= now.as_nanos()
+    }
+}
+
+/// Empties a list, and gives back what memory is beyond [`KEPT`].
+pub(super) fn reset<T>(list: &mut Vec<T>) {
+    if list.capacity() > KEPT {
+        *list = Vec::new();
+    } else {
+        list.clear();
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Heap {
+    entries: Vec<Entry>,
+    /// Where the due ones stand, while they are taken out.
+    due: Vec<u32>,
+}
+
+impl Heap {
+    pub(super) const fn new() -> Self {
+        Self { entries: Vec::new(), due: Vec::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    #[inline(always)]
+    pub(super) fn first(&self) -> Option<Entry> {
+        self.entries.first().copied()
+    }
+
+    #[inline(always)]
+    pub(super) fn push(&mut self, entry: Entry) {
+        let position = self.entries.len();
+        self.entries.push(entry);
+        sift_up(&mut self.entries, position);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Entry> {
+        let last = self.entries.pop()?;
+        let Some(&first) = self.entries.first() else { return Some(last) };
+        sift_down(&mut self.entries, 0, last);
+        Some(first)
+    }
+
+    /// Takes out the entry of a timer if it stands last. (Taken from elsewhere it would leave a hole.)
+    #[inline(always)]
+    pub(super) fn pop_last(&mut self, serial: u32, slot: u32) {
+        if self.entries.last().is_some_and(|e| e.is_of(serial, slot)) {
+            self.entries.pop();
+        }
+    }
+
+    /// The first one, if no other is due with it.
+    #[inline(always)]
+    pub(super) fn only_due(&self, now: Instant) -> Option<Entry> {
+        let (first, rest) = self.entries.split_first()?;
+        (first.is_due(now) && !rest.iter().take(ARITY).any(|e| e.is_due(now))).then_some(*first)
+    }
+
+    /// Takes all that is due, in order, onto an empty list.
+    ///
+    /// What is due is a tree that has the heap's top for its root, since no entry is due unless its parent is. So it is
+    /// found level by level, from front to back; filling the holes from back to front, each with what stands last,
+    /// leaves a heap below each hole, and never meets an entry that is due.
+    pub(super) fn take_due(&mut self, now: Instant, taken: &mut Vec<Entry>) {
+        debug_assert!(taken.is_empty());
+        let mut due = mem::take(&mut self.due);
+        if self.first().is_some_and(|e| e.is_due(now)) {
+            due.push(0);
+        }
+        let mut looked_at = 0;
+        while let Some(&position) = due.get(looked_at) {
+            looked_at += 1;
+            taken.push(self.entries[position as usize]);
+            let first = position as usize * ARITY + 1;
+            let end = (first + ARITY).min(self.entries.len());
+            for child in first..end {
+                if self.entries[child].is_due(now) {
+                    due.push(child as u32);
+                }
+            }
+        }
+        for position in due.iter().rev() {
+            let last = self.entries.pop().expect("there are as many entries as are due");
+            if (*position as usize) < self.entries.len() {
+                sift_down(&mut self.entries, *position as usize, last);
+            }
+        }
+        taken.sort_unstable();
+        reset(&mut due);
+        self.due = due;
+    }
+
+    /// Adds many at once: in time that goes with their number, or if they are more than those here, with that of all.
+    pub(super) fn extend(&mut self, fresh: impl ExactSizeIterator<Item = Entry>) {
+        if fresh.len() > self.entries.len() {
+            self.entries.extend(fresh);
+            self.order();
+        } else {
+            for entry in fresh {
+                self.push(entry);
+            }
+        }
+    }
+
+    /// Throws out all but those that `keeps` likes; gives back memory if little is left.
+    pub(super) fn retain(&mut self, keeps: impl Fn(Entry) -> bool) {
+        self.entries.retain(|e| keeps(*e));
+        if self.entries.capacity() / 4 > self.entries.len().max(KEPT / 4) {
+            self.entries.shrink_to(self.entries.len() * 2);
+        }
+        self.order();
+    }
+
+    pub(super) fn clear(&mut self) {
+        reset(&mut self.entries);
+    }
+
+    /// Makes a heap of entries in any order.
+    fn order(&mut self) {
+        for position in (0..self.entries.len().div_ceil(ARITY)).rev() {
+            let entry = self.entries[position];
+            sift_down(&mut self.entries, position, entry);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.entries.capacity()
+    }
+}
+
+#[inline(always)]
+fn sift_up(entries: &mut [Entry], mut position: usize) {
+    let entry = entries[position];
+    while position > 0 {
+        let parent = (position - 1) / ARITY;
+        if entries[parent] <= entry {
+            break;
+        }
+        entries[position] = entries[parent];
+        position = parent;
+    }
+    entries[position] = entry;
+}
+
+/// Puts `entry` at the hole `position`, or below.
+#[inline(always)]
+fn sift_down(entries: &mut [Entry], mut position: usize, entry: Entry) {
+    loop {
+        let first = position * ARITY + 1;
+        let least = match entries.get(first..) {
+            // Four, and no branch that depends on them.
+            Some([a, b, c, d, ..]) => {
+                let (left, l) = if b < a { (b, 1) } else { (a, 0) };
+                let (right, r) = if d < c { (d, 3) } else { (c, 2) };
+                first + if right < left { r } else { l }
+            }
+            Some(few) => match (first..).zip(few).min_by_key(|(_, e)| **e) {
+                Some((least, _)) => least,
+                None => break,
+            },
+            None => break,
+        };
+        if entry <= entries[least] {
+            break;
+        }
+        entries[position] = entries[least];
+        position = least;
+    }
+    entries[position] = entry;
+}
