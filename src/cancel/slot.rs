@@ -14,7 +14,7 @@ use crate::sched::sync::Cell;
 use crate::sched::timers::{Target, TimerKey};
 use crate::task::park;
 use crate::task::wake::WakeRef;
-use crate::time::Instant;
+use crate::time::{Instant, nanos};
 use std::cell::RefCell;
 use std::panic::Location;
 use std::ptr;
@@ -195,7 +195,7 @@ impl ScopeSlot {
             Deadline::After(d) => {
                 // SAFETY: as above.
                 let target = unsafe { Target::scope(&self.node, root) };
-                root.timers.borrow_mut().insert_after(d, target)
+                root.timers.borrow_mut().insert_after(nanos(d), target)
             }
         };
         self.timer.set(Some(key));

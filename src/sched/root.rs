@@ -435,7 +435,7 @@ impl Root {
     #[inline(always)]
     fn expire(&self) {
         let now = self.now.get();
-        if self.timers.borrow().next().is_some_and(|d| d <= now) {
+        if self.timers.borrow_mut().next().is_some_and(|d| d <= now) {
             self.expire_due(now);
         }
     }
@@ -535,7 +535,7 @@ impl Root {
         self.budget.set(BUDGET);
         let mut passes = 0;
         // Without a timer nobody asks. One that is made in this turn is resolved with a reading of its own, or has its alarm.
-        if self.is_virtual.get() || self.timers.borrow().next().is_some() {
+        if self.is_virtual.get() || self.timers.borrow_mut().next().is_some() {
             self.read_clock();
         }
         if moved {
@@ -579,7 +579,7 @@ impl Root {
                     continue;
                 }
             }
-            if self.timers.borrow().next().is_some_and(|d| d <= self.now.get()) {
+            if self.timers.borrow_mut().next().is_some_and(|d| d <= self.now.get()) {
                 continue;
             }
             match super::idle::wait(self, host) {

@@ -61,13 +61,13 @@ pub(super) fn reset<T>(list: &mut Vec<T>) {
 #[derive(Debug)]
 pub(super) struct Heap {
     entries: Vec<Entry>,
-    /// Where the due ones stand, while they are taken out.
-    due: Vec<u32>,
+    /// Where those stand that are taken out together, meanwhile.
+    tree: Vec<u32>,
 }
 
 impl Heap {
     pub(super) const fn new() -> Self {
-        Self { entries: Vec::new(), due: Vec::new() }
+        Self { entries: Vec::new(), tree: Vec::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -109,37 +109,41 @@ impl Heap {
     }
 
     /// Takes all that is due, in order, onto an empty list.
-    ///
-    /// What is due is a tree that has the heap's top for its root, since no entry is due unless its parent is. So it is
-    /// found level by level, from front to back; filling the holes from back to front, each with what stands last,
-    /// leaves a heap below each hole, and never meets an entry that is due.
     pub(super) fn take_due(&mut self, now: Instant, taken: &mut Vec<Entry>) {
         debug_assert!(taken.is_empty());
-        let mut due = mem::take(&mut self.due);
-        if self.first().is_some_and(|e| e.is_due(now)) {
-            due.push(0);
+        self.take_top(|e| e.is_due(now), |e| taken.push(e));
+        taken.sort_unstable();
+    }
+
+    /// Takes the first entry if `takes` likes it, and in no particular order all those that it likes as well and that
+    /// stand below none that it does not like. If it likes what is due, these are all.
+    ///
+    /// They are a tree with the heap's top for its root, and found level by level, from front to back. Filling the holes
+    /// from back to front, each with what stands last, leaves a heap below each hole, and never meets one of them.
+    pub(super) fn take_top(&mut self, takes: impl Fn(Entry) -> bool, mut taken: impl FnMut(Entry)) {
+        let mut tree = mem::take(&mut self.tree);
+        if self.first().is_some_and(&takes) {
+            tree.push(0);
         }
         let mut looked_at = 0;
-        while let Some(&position) = due.get(looked_at) {
+        while let Some(&position) = tree.get(looked_at) {
             looked_at += 1;
-            taken.push(self.entries[position as usize]);
+            taken(self.entries[position as usize]);
             let first = position as usize * ARITY + 1;
-            let end = (first + ARITY).min(self.entries.len());
-            for child in first..end {
-                if self.entries[child].is_due(now) {
-                    due.push(child as u32);
+            for child in first..(first + ARITY).min(self.entries.len()) {
+                if takes(self.entries[child]) {
+                    tree.push(child as u32);
                 }
             }
         }
-        for position in due.iter().rev() {
-            let last = self.entries.pop().expect("there are as many entries as are due");
+        for position in tree.iter().rev() {
+            let last = self.entries.pop().expect("there are no fewer entries than are taken");
             if (*position as usize) < self.entries.len() {
                 sift_down(&mut self.entries, *position as usize, last);
             }
         }
-        taken.sort_unstable();
-        reset(&mut due);
-        self.due = due;
+        reset(&mut tree);
+        self.tree = tree;
     }
 
     /// Adds many at once: in time that goes with their number, or if they are more than those here, with that of all.
@@ -202,10 +206,10 @@ fn sift_down(entries: &mut [Entry], mut position: usize, entry: Entry) {
         let first = position * ARITY + 1;
         let least = match entries.get(first..) {
             // Four, and no branch that depends on them.
-            Some([a, b, c, d, ..]) => {
-                let (left, l) = if b < a { (b, 1) } else { (a, 0) };
-                let (right, r) = if d < c { (d, 3) } else { (c, 2) };
-                first + if right < left { r } else { l }
+            Some(&[a, b, c, d, ..]) => {
+                let left = first + usize::from(b < a);
+                let right = first + 2 + usize::from(d < c);
+                if entries[right] < entries[left] { right } else { left }
             }
             Some(few) => match (first..).zip(few).min_by_key(|(_, e)| **e) {
                 Some((least, _)) => least,

@@ -7,8 +7,8 @@
 //!   come again after 2^32 timers. A key lives as long as its sleeper or scope; an entry's deadline is compared, too.)
 //! - Each such timer has one live entry: in `fresh` if it is unresolved (it has a duration, but no clock has been read
 //!   since it began), else in the heap, with the slot's deadline. All other entries are dead.
-//! - The heap's first entry is live, and the last one of `fresh`: [`Timers::next`] and [`Timers::has_unresolved`] are
-//!   exact.
+//! - The heap's first entry is live, or `stale` is set: then [`Timers::next`], which is exact, throws out the dead on top.
+//!   The last entry of `fresh` is live: so is [`Timers::has_unresolved`] exact.
 //! - There are at most twice as many entries as timers, and [`SLACK`] more. So memory is bounded by the largest number of
 //!   timers that there were at a time; it is given back when there are none any more.
 //!
@@ -25,9 +25,8 @@ mod tests;
 
 pub(crate) use target::Target;
 
-use crate::time::{Instant, nanos};
+use crate::time::Instant;
 use heap::{Entry, Heap, reset};
-use std::time::Duration;
 use target::SPARE;
 
 /// Dead entries that are no reason to throw them out.
@@ -81,6 +80,8 @@ pub(crate) struct Timers {
     /// Of the last timer.
     serial: u32,
     heap: Heap,
+    /// The heap's first entry may be dead.
+    stale: bool,
     fresh: Vec<Entry>,
     /// What falls due, while it is taken out.
     due: Vec<Entry>,
@@ -94,6 +95,7 @@ impl Timers {
             pending: 0,
             serial: 0,
             heap: Heap::new(),
+            stale: false,
             fresh: Vec::new(),
             due: Vec::new(),
         }
@@ -101,7 +103,10 @@ impl Timers {
 
     /// The earliest deadline, of those that are resolved.
     #[inline(always)]
-    pub(crate) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&mut self) -> Option<Instant> {
+        if self.stale {
+            self.prune();
+        }
         self.heap.first().map(|e| Instant::from_nanos(e.nanos()))
     }
 
@@ -123,10 +128,9 @@ impl Timers {
         key
     }
 
-    /// A timer that begins at the next [`Timers::resolve`].
+    /// A timer that begins at the next [`Timers::resolve`], and takes so many nanoseconds.
     #[inline]
-    pub(crate) fn insert_after(&mut self, after: Duration, target: Target) -> TimerKey {
-        let after = nanos(after);
+    pub(crate) fn insert_after(&mut self, after: u64, target: Target) -> TimerKey {
         let (at, generation) = target.into_parts();
         let key = self.allocate(after, (at.map_addr(|a| a | UNRESOLVED), generation));
         self.fresh.push(Entry::new(after, key.serial, key.slot));
@@ -219,6 +223,7 @@ impl Timers {
         reset(&mut self.slots);
         self.free = NIL;
         self.heap.clear();
+        self.stale = false;
         reset(&mut self.fresh);
     }
 
@@ -228,24 +233,25 @@ impl Timers {
             while self.fresh.last().is_some_and(|e| !is_fresh(&self.slots, *e)) {
                 self.fresh.pop();
             }
-        } else {
-            self.throw_out();
-        }
-    }
-
-    fn forget_resolved(&mut self, key: TimerKey) {
-        self.heap.pop_last(key.serial, key.slot);
-        if self.heap.first().is_some_and(|e| e.is_of(key.serial, key.slot)) {
-            self.prune();
         }
         self.throw_out();
     }
 
+    fn forget_resolved(&mut self, key: TimerKey) {
+        self.heap.pop_last(key.serial, key.slot);
+        // Not thrown out at once: if many are ended together, [`Timers::throw_out`] has less work with them.
+        self.stale |= self.heap.first().is_some_and(|e| e.is_of(key.serial, key.slot));
+        self.throw_out();
+    }
+
     /// Makes sure that the heap's first entry is live.
+    #[inline(never)]
     fn prune(&mut self) {
-        while self.heap.first().is_some_and(|e| !is_waiting(&self.slots, e)) {
-            self.heap.pop();
+        let slots = &self.slots;
+        while self.heap.first().is_some_and(|e| !is_waiting(slots, e)) {
+            self.heap.take_top(|e| !is_waiting(slots, e), |_| ());
         }
+        self.stale = false;
     }
 
     /// Throws out the dead entries if there are too many.
@@ -261,6 +267,7 @@ impl Timers {
     fn throw_out_now(&mut self) {
         let slots = &self.slots;
         self.heap.retain(|e| is_waiting(slots, e));
+        self.stale = false;
         self.fresh.retain(|e| is_fresh(slots, *e));
     }
 
@@ -284,6 +291,9 @@ impl Timers {
     /// Takes the next timer that is due, if there is one and no other is due as well.
     #[inline(always)]
     pub(crate) fn take_only_due(&mut self, now: Instant) -> Option<Target> {
+        if self.stale {
+            self.prune();
+        }
         let entry = self.heap.only_due(now)?;
         self.heap.pop();
         let target = self.release(entry.slot());
@@ -313,7 +323,7 @@ impl Timers {
         if self.pending == 0 {
             self.forget_all();
         } else {
-            self.prune();
+            self.stale = true;
             self.throw_out();
         }
     }

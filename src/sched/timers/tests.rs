@@ -1,14 +1,9 @@
 use super::{SLACK, Target, TimerKey, Timers};
 use crate::time::Instant;
 use std::task::Waker;
-use std::time::Duration;
 
 fn at(n: u64) -> Instant {
     Instant::from_nanos(n)
-}
-
-fn after(n: u64) -> Duration {
-    Duration::from_nanos(n)
 }
 
 fn target(number: u32) -> Target {
@@ -36,9 +31,9 @@ impl Random {
 #[test]
 fn unresolved_timer_begins_when_it_is_resolved() {
     let mut t = Timers::new();
-    let a = t.insert_after(after(5), target(1));
-    let b = t.insert_after(after(3), target(2));
-    let c = t.insert_after(after(1), target(3));
+    let a = t.insert_after(5, target(1));
+    let b = t.insert_after(3, target(2));
+    let c = t.insert_after(1, target(3));
     assert!(t.remove(b).is_some());
     assert_eq!(t.deadline(c, || at(10)), Some(at(11)));
     t.resolve(at(100));
@@ -64,9 +59,9 @@ fn recycled_slot_is_another_timer() {
 #[test]
 fn timers_of_one_deadline_fire_as_they_were_made() {
     let mut t = Timers::new();
-    t.insert_after(after(7), target(1));
+    t.insert_after(7, target(1));
     t.insert_at(at(7), target(2));
-    t.insert_after(after(7), target(3));
+    t.insert_after(7, target(3));
     t.insert_at(at(6), target(4));
     t.resolve(at(0));
     assert_eq!(take(&mut t, 7), [4, 1, 2, 3]);
@@ -81,8 +76,8 @@ fn ended_timer_is_not_next_and_asks_for_no_clock() {
     t.remove(second);
     t.remove(first);
     assert_eq!(t.next(), Some(at(3)));
-    let a = t.insert_after(after(1), target(4));
-    let b = t.insert_after(after(1), target(5));
+    let a = t.insert_after(1, target(4));
+    let b = t.insert_after(1, target(5));
     t.remove(a);
     t.remove(b);
     assert!(!t.has_unresolved());
@@ -91,7 +86,7 @@ fn ended_timer_is_not_next_and_asks_for_no_clock() {
 #[test]
 fn timer_of_the_largest_duration_never_fires_early() {
     let mut t = Timers::new();
-    let forever = t.insert_after(Duration::MAX, target(1));
+    let forever = t.insert_after(u64::MAX, target(1));
     t.resolve(at(5));
     assert_eq!(t.deadline(forever, || unreachable!()), Some(at(u64::MAX)));
     assert_eq!(take(&mut t, u64::MAX - 1), []);
@@ -102,7 +97,7 @@ fn timer_of_the_largest_duration_never_fires_early() {
 fn targets_that_a_root_takes_back_leave_the_deadlines() {
     let mut t = Timers::new();
     let a = t.insert_at(at(4), Target::wake_foreign(Waker::noop()));
-    let b = t.insert_after(after(3), target(2));
+    let b = t.insert_after(3, target(2));
     t.resolve(at(10));
     assert_eq!(t.take_targets().len(), 2);
     assert_eq!(t.deadline(a, || unreachable!()), Some(at(4)));
@@ -120,7 +115,7 @@ fn storm_of_timers_that_are_ended_takes_no_memory() {
         let deadline = random.below(1 << 41);
         // Now and then two at a time, so that neither is the last one.
         let key = t.insert_at(at(deadline), target(1));
-        let other = t.insert_after(after(deadline), target(2));
+        let other = t.insert_after(deadline, target(2));
         if n % 3 == 0 {
             t.resolve(at(n));
         }
@@ -179,7 +174,7 @@ impl Pair {
         let number = self.made as u32;
         let nanos = random.below(spread);
         let (key, when) = if random.below(2) == 0 {
-            (self.timers.insert_after(after(nanos), target(number)), Err(nanos))
+            (self.timers.insert_after(nanos, target(number)), Err(nanos))
         } else {
             (self.timers.insert_at(at(self.now + nanos), target(number)), Ok(self.now + nanos))
         };
@@ -227,8 +222,8 @@ impl Pair {
         self.gone.extend(due.iter().map(|t| t.key));
     }
 
-    fn check(&self) {
-        let t = &self.timers;
+    fn check(&mut self) {
+        let t = &mut self.timers;
         assert_eq!(t.pending(), self.plain.len());
         assert_eq!(t.next(), self.plain.iter().filter_map(|t| t.when.ok()).min().map(at));
         assert_eq!(t.has_unresolved(), self.plain.iter().any(|t| t.when.is_err()));
