@@ -1,10 +1,11 @@
-//! The timers of a root: a slab of slots and a [heap](heap) of deadlines. Pure: time is an argument.
+//! The timers of a root: a slab of slots and a [`heap`] of deadlines. Pure: time is an argument.
 //!
 //! Invariants, true whenever no function of this module runs:
 //!
 //! - Each timer that has neither fired nor been ended has a slot with its serial number, and nobody else has: serial
 //!   numbers go up with each timer of the root, so that a [`TimerKey`] or an entry that is older finds nothing. (They
-//!   come again after 2^32 timers. A key lives as long as its sleeper or scope; an entry's deadline is compared, too.)
+//!   come again after 2^32 timers. A key lives as long as its sleeper or scope; an entry's deadline is compared, too,
+//!   so that nothing fires early.)
 //! - Each such timer has one live entry: in `fresh` if it is unresolved (it has a duration, but no clock has been read
 //!   since it began), else in the heap, with the slot's deadline. All other entries are dead.
 //! - The heap's first entry is live, or `stale` is set: then [`Timers::next`], which is exact, throws out the dead on top.
@@ -12,8 +13,10 @@
 //! - There are at most twice as many entries as timers, and [`SLACK`] more. So memory is bounded by the largest number of
 //!   timers that there were at a time; it is given back when there are none any more.
 //!
-//! To end a timer takes constant time, shared out among those that were ended before: throwing out the dead takes time
-//! that goes with the number of entries, of which more than half are dead then.
+//! What it costs, n timers being there: to make one, a constant on average, log n at most; to take one that is due, log n,
+//! less if many are due together. To end one, a constant, shared out among all that are ended, since throwing out the
+//! dead takes time that goes with the number of entries, of which more than half are dead then; log n where its entry
+//! comes to the top meanwhile.
 //!
 //! A timer never fires early: [`Timers::resolve`] gets a clock value read *after* every unresolved timer began. Timers
 //! fire in the order of their deadlines; those of one deadline in the order in which they were made.
@@ -27,6 +30,8 @@ pub(crate) use target::Target;
 
 use crate::time::Instant;
 use heap::{Entry, Heap, reset};
+use std::mem;
+use std::ptr;
 use target::SPARE;
 
 /// Dead entries that are no reason to throw them out.
@@ -43,11 +48,15 @@ pub(crate) struct TimerKey {
 struct Slot {
     /// The deadline; of an unresolved timer, the duration; of a free slot, the next free one.
     nanos: u64,
-    /// The target's two words; [`UNRESOLVED`] or not.
-    target: (*const (), u32),
+    /// The target's first part; [`UNRESOLVED`] or not.
+    at: *const (),
+    /// Its second part.
+    generation: u32,
     /// Of the timer; 0 if the slot is free.
     serial: u32,
 }
+
+const _: () = assert!(size_of::<Slot>() <= 24 && size_of::<Entry>() == 16);
 
 /// In the target's pointer.
 const UNRESOLVED: usize = SPARE;
@@ -55,15 +64,14 @@ const UNRESOLVED: usize = SPARE;
 impl Slot {
     #[inline(always)]
     fn is_unresolved(&self) -> bool {
-        self.target.0.addr() & UNRESOLVED != 0
+        self.at.addr() & UNRESOLVED != 0
     }
 
     #[inline(always)]
     fn take_target(&mut self) -> Target {
-        let (at, generation) = self.target;
-        self.target = Target::none().into_parts();
-        // SAFETY: the words of one target, which stood here alone.
-        unsafe { Target::from_parts(at, generation) }
+        let at = mem::replace(&mut self.at, ptr::null());
+        // SAFETY: the parts of one target, which stood here alone.
+        unsafe { Target::from_parts(at, self.generation) }
     }
 }
 
@@ -122,8 +130,7 @@ impl Timers {
 
     #[inline]
     pub(crate) fn insert_at(&mut self, deadline: Instant, target: Target) -> TimerKey {
-        let (at, generation) = target.into_parts();
-        let key = self.allocate(deadline.as_nanos(), (at, generation));
+        let key = self.allocate(deadline.as_nanos(), target, 0);
         self.heap.push(Entry::new(deadline.as_nanos(), key.serial, key.slot));
         key
     }
@@ -131,28 +138,28 @@ impl Timers {
     /// A timer that begins at the next [`Timers::resolve`], and takes so many nanoseconds.
     #[inline]
     pub(crate) fn insert_after(&mut self, after: u64, target: Target) -> TimerKey {
-        let (at, generation) = target.into_parts();
-        let key = self.allocate(after, (at.map_addr(|a| a | UNRESOLVED), generation));
+        let key = self.allocate(after, target, UNRESOLVED);
         self.fresh.push(Entry::new(after, key.serial, key.slot));
         key
     }
 
     #[inline(always)]
-    fn allocate(&mut self, nanos: u64, target: (*const (), u32)) -> TimerKey {
+    fn allocate(&mut self, nanos: u64, target: Target, flag: usize) -> TimerKey {
         self.pending += 1;
         let serial = self.serial.checked_add(1).unwrap_or(1);
         self.serial = serial;
-        let slot = Slot { nanos, target, serial };
-        let at = self.free;
-        if at == NIL {
-            let at = u32::try_from(self.slots.len()).expect("fewer than 2^32 timers");
+        let (at, generation) = target.into_parts();
+        let slot = Slot { nanos, at: at.map_addr(|a| a | flag), generation, serial };
+        let place = self.free;
+        if place == NIL {
+            let place = u32::try_from(self.slots.len()).expect("fewer than 2^32 timers");
             self.slots.push(slot);
-            return TimerKey { slot: at, serial };
+            return TimerKey { slot: place, serial };
         }
-        let free = &mut self.slots[at as usize];
+        let free = &mut self.slots[place as usize];
         self.free = free.nanos;
         *free = slot;
-        TimerKey { slot: at as u32, serial }
+        TimerKey { slot: place as u32, serial }
     }
 
     /// The slot of a timer that has neither fired nor been ended.
@@ -170,10 +177,11 @@ impl Timers {
     /// Exchanges the target; the old one is for the caller to drop.
     pub(crate) fn set_target(&mut self, key: TimerKey, target: Target) -> Option<Target> {
         let Some(slot) = self.find(key) else { return Some(target) };
-        let flag = slot.target.0.addr() & UNRESOLVED;
+        let flag = slot.at.addr() & UNRESOLVED;
         let old = slot.take_target();
         let (at, generation) = target.into_parts();
-        slot.target = (at.map_addr(|a| a | flag), generation);
+        slot.at = at.map_addr(|a| a | flag);
+        slot.generation = generation;
         (!old.is_none()).then_some(old)
     }
 
@@ -181,7 +189,7 @@ impl Timers {
     pub(crate) fn deadline(&mut self, key: TimerKey, now: impl FnOnce() -> Instant) -> Option<Instant> {
         let slot = self.find(key)?;
         if slot.is_unresolved() {
-            slot.target.0 = slot.target.0.map_addr(|a| a & !UNRESOLVED);
+            slot.at = slot.at.map_addr(|a| a & !UNRESOLVED);
             slot.nanos = now().as_nanos().saturating_add(slot.nanos);
             let deadline = slot.nanos;
             self.heap.push(Entry::new(deadline, key.serial, key.slot));
@@ -209,12 +217,12 @@ impl Timers {
 
     /// Frees a slot; its entry is dead from now on.
     #[inline(always)]
-    fn release(&mut self, at: u32) -> Target {
+    fn release(&mut self, place: u32) -> Target {
         self.pending -= 1;
-        let slot = &mut self.slots[at as usize];
+        let slot = &mut self.slots[place as usize];
         slot.serial = 0;
         slot.nanos = self.free;
-        self.free = u64::from(at);
+        self.free = u64::from(place);
         slot.take_target()
     }
 
@@ -279,7 +287,7 @@ impl Timers {
                 return false;
             }
             let slot = &mut slots[entry.slot() as usize];
-            slot.target.0 = slot.target.0.map_addr(|a| a & !UNRESOLVED);
+            slot.at = slot.at.map_addr(|a| a & !UNRESOLVED);
             slot.nanos = now.as_nanos().saturating_add(slot.nanos);
             *entry = Entry::new(slot.nanos, entry.serial(), entry.slot());
             true
@@ -303,7 +311,7 @@ impl Timers {
 
     /// Takes all timers that are due, in order.
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Target> {
-        let mut due = std::mem::take(&mut self.due);
+        let mut due = mem::take(&mut self.due);
         self.heap.take_due(now, &mut due);
         let mut targets = Vec::with_capacity(due.len());
         for entry in &due {

@@ -105,16 +105,11 @@ impl Target {
         self.generation
     }
 
-    /// Nothing happens.
-    pub(super) const fn none() -> Self {
-        Self { at: ptr::null(), generation: 0 }
-    }
-
     pub(super) fn is_none(&self) -> bool {
         self.at.is_null()
     }
 
-    /// The two words, for [`Target::from_parts`].
+    /// The two parts, for [`Target::from_parts`].
     #[inline(always)]
     pub(super) fn into_parts(self) -> (*const (), u32) {
         let this = ManuallyDrop::new(self);
@@ -122,7 +117,7 @@ impl Target {
     }
 
     /// # Safety
-    /// The words are of one call of [`Target::into_parts`], with nothing but [`SPARE`] added, and are used here once.
+    /// The parts are of one call of [`Target::into_parts`], with nothing but [`SPARE`] added, and are used here once.
     #[inline(always)]
     pub(super) unsafe fn from_parts(at: *const (), generation: u32) -> Self {
         Self { at: at.map_addr(|a| a & !SPARE), generation }
