@@ -57,6 +57,31 @@ fn recycled_slot_is_another_timer() {
 }
 
 #[test]
+fn serial_number_that_comes_again_fires_nothing_early() {
+    let mut t = Timers::new();
+    t.insert_at(at(1), target(1));
+    let old = t.insert_at(at(2), target(2));
+    t.insert_at(at(300), target(3));
+    t.remove(old);
+    // As after 2^32 timers.
+    t.serial = old.serial - 1;
+    assert_eq!(t.insert_at(at(200), target(4)), old);
+    assert_eq!(take(&mut t, 199), [1]);
+    assert_eq!(t.next(), Some(at(200)));
+    assert_eq!(take(&mut t, 300), [4, 3]);
+}
+
+#[test]
+fn no_timer_has_the_serial_number_of_a_free_slot() {
+    let mut t = Timers::new();
+    t.serial = u32::MAX - 1;
+    let keys: Vec<TimerKey> = (0..3).map(|n| t.insert_at(at(n), target(n as u32))).collect();
+    assert_eq!(keys.iter().map(|k| k.serial).collect::<Vec<_>>(), [u32::MAX, 1, 2]);
+    assert_eq!(take(&mut t, 5), [0, 1, 2]);
+    assert!(keys.iter().all(|k| t.is_fired(*k)));
+}
+
+#[test]
 fn timers_of_one_deadline_fire_as_they_were_made() {
     let mut t = Timers::new();
     t.insert_after(7, target(1));
