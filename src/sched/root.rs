@@ -442,8 +442,6 @@ impl Root {
 
     #[inline(never)]
     fn expire_due(&self, now: Instant) {
-        /// So far ahead that memory has answered by then.
-        const AHEAD: usize = 8;
         let only = self.timers.borrow_mut().take_only_due(now);
         let due = match only {
             // SAFETY: this thread holds the root, in a turn; the timer is the root's.
@@ -458,11 +456,7 @@ impl Root {
                 unsafe { target.expire(self) };
             }
         }
-        let mut due = due.into_iter();
-        while let Some(target) = due.next() {
-            if let Some(later) = due.as_slice().get(AHEAD) {
-                later.prefetch();
-            }
+        for target in due {
             if !target.is_scope() {
                 // SAFETY: as above.
                 unsafe { target.wake() };

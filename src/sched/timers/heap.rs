@@ -108,19 +108,25 @@ impl Heap {
         (first.is_due(now) && !rest.iter().take(ARITY).any(|e| e.is_due(now))).then_some(*first)
     }
 
-    /// Takes all that is due, in order, onto an empty list.
-    pub(super) fn take_due(&mut self, now: Instant, taken: &mut Vec<Entry>) {
-        debug_assert!(taken.is_empty());
-        self.take_top(|e| e.is_due(now), |e| taken.push(e));
-        taken.sort_unstable();
+    /// Takes all that is due, in order.
+    pub(super) fn take_due(&mut self, now: Instant) -> Vec<Entry> {
+        let tree = self.top(|e| e.is_due(now));
+        let mut due: Vec<Entry> = tree.iter().map(|position| self.entries[*position as usize]).collect();
+        self.remove(tree);
+        due.sort_unstable();
+        due
     }
 
-    /// Takes the first entry if `takes` likes it, and in no particular order all those that it likes as well and that
-    /// stand below none that it does not like. If it likes what is due, these are all.
+    /// Throws out the first entry if it is dead, and all the dead that have only dead ones above them.
+    pub(super) fn drop_top(&mut self, is_dead: impl Fn(Entry) -> bool) {
+        let tree = self.top(is_dead);
+        self.remove(tree);
+    }
+
+    /// Where those stand that `takes` likes, and that have only such above them. Of what is due these are all.
     ///
-    /// They are a tree with the heap's top for its root, and found level by level, from front to back. Filling the holes
-    /// from back to front, each with what stands last, leaves a heap below each hole, and never meets one of them.
-    pub(super) fn take_top(&mut self, takes: impl Fn(Entry) -> bool, mut taken: impl FnMut(Entry)) {
+    /// They are a tree with the heap's top for its root, found level by level: from front to back.
+    fn top(&mut self, takes: impl Fn(Entry) -> bool) -> Vec<u32> {
         let mut tree = mem::take(&mut self.tree);
         if self.first().is_some_and(&takes) {
             tree.push(0);
@@ -128,7 +134,6 @@ impl Heap {
         let mut looked_at = 0;
         while let Some(&position) = tree.get(looked_at) {
             looked_at += 1;
-            taken(self.entries[position as usize]);
             let first = position as usize * ARITY + 1;
             for child in first..(first + ARITY).min(self.entries.len()) {
                 if takes(self.entries[child]) {
@@ -136,14 +141,23 @@ impl Heap {
                 }
             }
         }
+        tree
+    }
+
+    /// Takes out what [`Heap::top`] has found. Filling the holes from back to front, each with what stands last, leaves a
+    /// heap below each hole, and never meets one of them.
+    fn remove(&mut self, mut tree: Vec<u32>) {
         for position in tree.iter().rev() {
             let last = self.entries.pop().expect("there are no fewer entries than are taken");
             if (*position as usize) < self.entries.len() {
                 sift_down(&mut self.entries, *position as usize, last);
             }
         }
-        reset(&mut tree);
-        self.tree = tree;
+        // Many more may follow if many are left.
+        if tree.capacity() <= self.entries.len().max(KEPT) {
+            tree.clear();
+            self.tree = tree;
+        }
     }
 
     /// Adds many at once: in time that goes with their number, or if they are more than those here, with that of all.
@@ -169,6 +183,7 @@ impl Heap {
 
     pub(super) fn clear(&mut self) {
         reset(&mut self.entries);
+        reset(&mut self.tree);
     }
 
     /// Makes a heap of entries in any order.

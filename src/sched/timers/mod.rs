@@ -56,7 +56,7 @@ struct Slot {
     serial: u32,
 }
 
-const _: () = assert!(size_of::<Slot>() <= 24 && size_of::<Entry>() == 16);
+const _: () = assert!(size_of::<Slot>() <= 24 && size_of::<Entry>() == size_of::<Target>());
 
 /// In the target's pointer.
 const UNRESOLVED: usize = SPARE;
@@ -91,22 +91,11 @@ pub(crate) struct Timers {
     /// The heap's first entry may be dead.
     stale: bool,
     fresh: Vec<Entry>,
-    /// What falls due, while it is taken out.
-    due: Vec<Entry>,
 }
 
 impl Timers {
     pub(crate) const fn new() -> Self {
-        Self {
-            slots: Vec::new(),
-            free: NIL,
-            pending: 0,
-            serial: 0,
-            heap: Heap::new(),
-            stale: false,
-            fresh: Vec::new(),
-            due: Vec::new(),
-        }
+        Self { slots: Vec::new(), free: NIL, pending: 0, serial: 0, heap: Heap::new(), stale: false, fresh: Vec::new() }
     }
 
     /// The earliest deadline, of those that are resolved.
@@ -257,7 +246,7 @@ impl Timers {
     fn prune(&mut self) {
         let slots = &self.slots;
         while self.heap.first().is_some_and(|e| !is_waiting(slots, e)) {
-            self.heap.take_top(|e| !is_waiting(slots, e), |_| ());
+            self.heap.drop_top(|e| !is_waiting(slots, e));
         }
         self.stale = false;
     }
@@ -311,16 +300,10 @@ impl Timers {
 
     /// Takes all timers that are due, in order.
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Target> {
-        let mut due = mem::take(&mut self.due);
-        self.heap.take_due(now, &mut due);
-        let mut targets = Vec::with_capacity(due.len());
-        for entry in &due {
-            if is_waiting(&self.slots, *entry) {
-                targets.push(self.release(entry.slot()));
-            }
-        }
-        reset(&mut due);
-        self.due = due;
+        let due = self.heap.take_due(now);
+        // Both are of one size and alignment, so that the list stays where it is.
+        let targets =
+            due.into_iter().filter_map(|e| is_waiting(&self.slots, e).then(|| self.release(e.slot()))).collect();
         self.take_end();
         targets
     }

@@ -31,7 +31,8 @@ const TAGS: usize = SCOPE | BOXED | SPARE;
 
 const _: () = assert!(align_of::<Node>() > SPARE && align_of::<WakeRef>() > SPARE && align_of::<SlotRef>() > SPARE);
 
-/// See the module.
+/// See the module. Aligned as an entry of the heap is, so that a list of those can become one of these.
+#[repr(align(16))]
 pub(crate) struct Target {
     /// Tagged. Null: nothing happens.
     at: *const (),
@@ -136,21 +137,6 @@ impl Target {
     #[inline(always)]
     fn pointer<T>(&self) -> *mut T {
         self.at.map_addr(|a| a & !TAGS).cast_mut().cast()
-    }
-
-    /// Asks the processor for what [`Target::wake`] will touch. A hint: where there is none to give, nothing happens.
-    #[inline(always)]
-    pub(crate) fn prefetch(&self) {
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let at = self.pointer::<i8>();
-            // SAFETY: a prefetch never faults, wherever it points.
-            unsafe {
-                _mm_prefetch::<_MM_HINT_T0>(at);
-                _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(64));
-            }
-        }
     }
 
     /// Wakes whom it is to wake. Runs foreign code if that is a foreign waker.
