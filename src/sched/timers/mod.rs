@@ -302,8 +302,10 @@ impl Timers {
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Target> {
         let due = self.heap.take_due(now);
         // Both are of one size and alignment, so that the list stays where it is.
-        let targets =
-            due.into_iter().filter_map(|e| is_waiting(&self.slots, e).then(|| self.release(e.slot()))).collect();
+        let targets = due
+            .into_iter()
+            .filter_map(|e| if is_waiting(&self.slots, e) { Some(self.release(e.slot())) } else { None })
+            .collect();
         self.take_end();
         targets
     }
