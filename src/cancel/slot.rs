@@ -14,7 +14,7 @@ use crate::sched::sync::Cell;
 use crate::sched::timers::{Target, TimerKey};
 use crate::task::park;
 use crate::task::wake::WakeRef;
-use crate::time::Instant;
+use crate::time::{Instant, nanos};
 use std::cell::RefCell;
 use std::panic::Location;
 use std::ptr;
@@ -156,14 +156,14 @@ impl ScopeSlot {
     /// A timer of `root` went off.
     ///
     /// # Safety
-    /// This thread holds `root`.
-    pub(crate) unsafe fn expire(slot: &SlotRef, root: &Root) {
-        if !slot.is_live() || !ptr::eq(slot.get().owner(), root) {
+    /// This thread holds `root`; the node is the head of a scope's or nursery's slot, and the one that the timer was for.
+    pub(crate) unsafe fn expire(node: &Node, root: &Root) {
+        if !ptr::eq(node.owner(), root) {
             return;
         }
-        // SAFETY: timers refer to scopes and nurseries only.
+        // SAFETY: by contract.
         unsafe {
-            let this = Self::of(slot.get());
+            let this = Self::of(node);
             this.timer.set(None);
             this.cancel(Reason::new(ReasonKind::Deadline)).wake();
         }
@@ -188,14 +188,14 @@ impl ScopeSlot {
         let key = match self.deadline.get() {
             Deadline::Never => return,
             Deadline::At(at) => {
-                // SAFETY: a slot of ours.
-                let target = Target::Scope(unsafe { SlotRef::new(&self.node) });
+                // SAFETY: a scope's or nursery's, in use.
+                let target = unsafe { Target::scope(&self.node, root) };
                 root.timers.borrow_mut().insert_at(at, target)
             }
             Deadline::After(d) => {
                 // SAFETY: as above.
-                let target = Target::Scope(unsafe { SlotRef::new(&self.node) });
-                root.timers.borrow_mut().insert_after(d, target)
+                let target = unsafe { Target::scope(&self.node, root) };
+                root.timers.borrow_mut().insert_after(nanos(d), target)
             }
         };
         self.timer.set(Some(key));

@@ -143,7 +143,7 @@ pub(crate) fn wait(root: &Root, host: &mut Context<'_>) -> IdleOutcome {
             wake_at = since.checked_add(cushion);
         } else if let Some(clock) = &virtual_clock {
             // 2. Autojump.
-            let next = root.timers.borrow().next();
+            let next = root.timers.borrow_mut().next();
             match (clock.autojump_threshold(), next) {
                 (Some(threshold), Some(deadline)) => {
                     if threshold.is_zero() || since.elapsed() >= threshold {
@@ -173,7 +173,7 @@ pub(crate) fn wait(root: &Root, host: &mut Context<'_>) -> IdleOutcome {
     if let Some(clock) = &virtual_clock {
         clock.watch(host.waker());
     }
-    let deadline = root.timers.borrow().next().and_then(|d| settings.clock.to_std(d));
+    let deadline = root.timers.borrow_mut().next().and_then(|d| settings.clock.to_std(d));
     let at = match (deadline, wake_at) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),

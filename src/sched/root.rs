@@ -24,7 +24,7 @@ use super::pool::Pool;
 use super::remote::{self, After, Mail};
 use super::stack::Stack;
 use super::sync::{AtomicI64, Cell, Ordering};
-use super::timers::{Target, Timers};
+use super::timers::Timers;
 use crate::inspect::Tree;
 use crate::run::Settings;
 use crate::task::header::Header;
@@ -228,8 +228,9 @@ impl Root {
         wakes.wake();
         for target in sleepers {
             // Whoever sleeps here was moved away: let it find another root.
-            if let Target::Wake(w) = target {
-                w.wake();
+            if !target.is_scope() {
+                // SAFETY: this root is ending; its own count is taken away below.
+                unsafe { target.wake() };
             }
         }
         // SAFETY: the root has ended.
@@ -438,27 +439,46 @@ impl Root {
     }
 
     /// Cancels the scopes and wakes the sleepers whose time has come: all of them, before any task runs.
+    #[inline(always)]
     fn expire(&self) {
         let now = self.now.get();
-        let due = self.timers.borrow().next().is_some_and(|d| d <= now);
-        if !due {
-            return;
+        if self.timers.borrow_mut().next().is_some_and(|d| d <= now) {
+            self.expire_due(now);
         }
-        let mut due = Vec::new();
-        while let Some(target) = self.timers.borrow_mut().pop_due(now) {
-            due.push(target);
-        }
+    }
+
+    #[inline(never)]
+    fn expire_due(&self, now: Instant) {
+        let only = self.timers.borrow_mut().take_only_due(now);
+        let due = match only {
+            // SAFETY: this thread holds the root, in a turn; the timer is the root's.
+            Some(target) if target.is_scope() => return unsafe { target.expire(self) },
+            // SAFETY: as above.
+            Some(target) => return unsafe { target.wake() },
+            None => self.timers.borrow_mut().take_due(now),
+        };
         for target in &due {
-            if let Target::Scope(slot) = target {
-                // SAFETY: this thread holds the root; a timer belongs to a scope of the same root or a stale one.
-                unsafe { crate::cancel::slot::ScopeSlot::expire(slot, self) };
+            if target.is_scope() {
+                // SAFETY: as above.
+                unsafe { target.expire(self) };
             }
         }
-        for target in due {
-            if let Target::Wake(w) = target {
-                w.wake();
+        /// A waker that panics does not keep the others from being woken.
+        struct Rest(std::vec::IntoIter<super::timers::Target>);
+        impl Rest {
+            fn wake(&mut self) {
+                for target in self.0.by_ref().filter(|target| !target.is_scope()) {
+                    // SAFETY: as above.
+                    unsafe { target.wake() };
+                }
             }
         }
+        impl Drop for Rest {
+            fn drop(&mut self) {
+                self.wake();
+            }
+        }
+        Rest(due.into_iter()).wake();
     }
 
     fn take_in(&self) {
@@ -526,7 +546,7 @@ impl Root {
         self.budget.set(BUDGET);
         let mut passes = 0;
         // Without a timer nobody asks. One that is made in this turn is resolved with a reading of its own, or has its alarm.
-        if self.is_virtual.get() || self.timers.borrow().next().is_some() {
+        if self.is_virtual.get() || self.timers.borrow_mut().next().is_some() {
             self.read_clock();
         }
         if moved {
@@ -570,7 +590,7 @@ impl Root {
                     continue;
                 }
             }
-            if self.timers.borrow().next().is_some_and(|d| d <= self.now.get()) {
+            if self.timers.borrow_mut().next().is_some_and(|d| d <= self.now.get()) {
                 continue;
             }
             match super::idle::wait(self, host) {

@@ -1,6 +1,6 @@
 //! Sleeping.
 
-use super::{Checkpoint, Instant};
+use super::{Checkpoint, Instant, nanos};
 use crate::cancel::region::{drop_in_root, in_root};
 use crate::error::Cancelled;
 use crate::sched::context;
@@ -8,7 +8,6 @@ use crate::sched::remote::{self, Mail};
 use crate::sched::root::Root;
 use crate::sched::timers::{Target, TimerKey};
 use crate::task::park::{self, Entry, Parked};
-use crate::task::wake::WakeRef;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
@@ -73,23 +72,25 @@ impl Drop for Timer {
     }
 }
 
+/// What a sleep was given, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
-enum Until {
-    After(Duration),
-    At(Instant),
+enum Given {
+    Duration,
+    Deadline,
 }
 
 enum Stage {
-    Start(Entry),
+    Start(Entry, Given),
     Yielding(Checkpoint),
-    Waiting(Timer, Parked),
+    Waiting(Timer, Parked, Given),
     Done,
 }
 
 /// The future of [`sleep`] and [`sleep_until`].
 #[must_use = "futures do nothing unless awaited"]
 pub struct Sleep {
-    until: Until,
+    /// As the stage says, where it still matters: a place that costs no room.
+    nanos: u64,
     stage: Stage,
     own: Option<&'static Root>,
     at: &'static Location<'static>,
@@ -97,7 +98,15 @@ pub struct Sleep {
 
 impl fmt::Debug for Sleep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sleep").field("until", &self.until).finish_non_exhaustive()
+        let mut sleep = f.debug_struct("Sleep");
+        match self.stage {
+            Stage::Start(_, given) | Stage::Waiting(.., given) => match given {
+                Given::Duration => sleep.field("duration", &Duration::from_nanos(self.nanos)),
+                Given::Deadline => sleep.field("deadline", &Instant::from_nanos(self.nanos)),
+            },
+            Stage::Yielding(_) | Stage::Done => &mut sleep,
+        }
+        .finish_non_exhaustive()
     }
 }
 
@@ -107,7 +116,8 @@ impl Sleep {
         const OP: &str = "sleep";
         loop {
             match &mut self.stage {
-                Stage::Start(entry) => {
+                Stage::Start(entry, given) => {
+                    let given = *given;
                     let entered = ready!(entry.poll(cx));
                     if let Err(c) = entered {
                         self.stage = Stage::Done;
@@ -115,15 +125,15 @@ impl Sleep {
                     }
                     // SAFETY: `in_root` sees to it that the context has a root, which this thread holds.
                     let root = unsafe { &*context::root() };
-                    let past = match self.until {
-                        Until::After(d) => d.is_zero(),
-                        Until::At(at) => at <= root.read_clock(),
+                    let past = match given {
+                        Given::Duration => self.nanos == 0,
+                        Given::Deadline => Instant::from_nanos(self.nanos) <= root.read_clock(),
                     };
                     if past {
                         self.stage = Stage::Yielding(Checkpoint::new());
                         continue;
                     }
-                    self.wait(root, cx, self.until);
+                    self.wait(root, cx, given, self.nanos);
                     return Poll::Pending;
                 }
                 Stage::Yielding(checkpoint) => {
@@ -131,7 +141,7 @@ impl Sleep {
                     self.stage = Stage::Done;
                     return Poll::Ready(result);
                 }
-                Stage::Waiting(timer, parked) => {
+                Stage::Waiting(timer, parked, given) => {
                     if park::is_cancelled() || (timer.is_here() && timer.root().timers.borrow().is_fired(timer.key)) {
                         let result = if park::is_cancelled() { Err(park::cancelled()) } else { Ok(()) };
                         if result.is_err() {
@@ -148,13 +158,16 @@ impl Sleep {
                     // SAFETY: as above.
                     let root = unsafe { &*context::root() };
                     if !timer.is_here() {
-                        let until = timer.deadline_elsewhere().map_or(self.until, Until::At);
-                        self.wait(root, cx, until);
+                        let (given, nanos) = match timer.deadline_elsewhere() {
+                            Some(at) => (Given::Deadline, at.as_nanos()),
+                            None => (*given, self.nanos),
+                        };
+                        self.wait(root, cx, given, nanos);
                         return Poll::Pending;
                     }
                     if !parked.is_current(cx) {
                         let fresh = Parked::new(cx, OP, self.at);
-                        let target = Target::Wake(WakeRef::from_waker(cx.waker()));
+                        let target = Target::wake_at(cx.waker(), root);
                         let old = timer.root().timers.borrow_mut().set_target(timer.key, target);
                         let waste = std::mem::replace(parked, fresh);
                         drop((old, waste));
@@ -167,16 +180,17 @@ impl Sleep {
     }
 
     #[inline(always)]
-    fn wait(&mut self, root: &Root, cx: &mut Context<'_>, until: Until) {
+    fn wait(&mut self, root: &Root, cx: &mut Context<'_>, given: Given, nanos: u64) {
         let parked = Parked::new(cx, "sleep", self.at);
-        let target = Target::Wake(WakeRef::from_waker(cx.waker()));
+        let target = Target::wake_at(cx.waker(), root);
         let mut timers = root.timers.borrow_mut();
-        let key = match until {
-            Until::After(d) => timers.insert_after(d, target),
-            Until::At(at) => timers.insert_at(at, target),
+        let key = match given {
+            Given::Duration => timers.insert_after(nanos, target),
+            Given::Deadline => timers.insert_at(Instant::from_nanos(nanos), target),
         };
         drop(timers);
-        self.stage = Stage::Waiting(Timer::new(root, key), parked);
+        self.nanos = nanos;
+        self.stage = Stage::Waiting(Timer::new(root, key), parked, given);
     }
 }
 
@@ -237,7 +251,7 @@ impl Drop for Sleep {
 #[track_caller]
 #[inline]
 pub fn sleep(d: Duration) -> Sleep {
-    Sleep { until: Until::After(d), stage: Stage::Start(Entry::new()), own: None, at: Location::caller() }
+    Sleep { nanos: nanos(d), stage: Stage::Start(Entry::new(), Given::Duration), own: None, at: Location::caller() }
 }
 
 /// Waits until `at`. An instant in the past makes it a [`checkpoint`](crate::checkpoint).
@@ -255,7 +269,8 @@ pub fn sleep(d: Duration) -> Sleep {
 /// Nothing to lose.
 #[track_caller]
 pub fn sleep_until(at: Instant) -> Sleep {
-    Sleep { until: Until::At(at), stage: Stage::Start(Entry::new()), own: None, at: Location::caller() }
+    let nanos = at.as_nanos();
+    Sleep { nanos, stage: Stage::Start(Entry::new(), Given::Deadline), own: None, at: Location::caller() }
 }
 
 /// The future of [`sleep_forever`].

@@ -23,3 +23,4 @@ mod report;
 mod start;
 mod support;
 mod threads;
+mod timers;
