@@ -118,15 +118,16 @@ impl Reactor {
     /// mio rounds the timeout up to what the system can wait for, so an alarm is never looked at in vain; should a
     /// sleep end early nevertheless, the alarm just has not fired and the loop sleeps again.
     fn look(&mut self, mut timeout: Option<Duration>, sources: &Sources, wakers: &mut Vec<Waker>) -> io::Result<()> {
-        for _ in 0..BATCHES {
+        for batch in 0..BATCHES {
             match self.poll.poll(&mut self.events, timeout) {
                 Ok(()) => {}
                 // A signal: the loop looks around and sleeps again.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
                 Err(error) => return Err(error),
             }
-            sources.deliver(&self.events, wakers);
-            if self.events.iter().count() < EVENTS {
+            let is_first = batch == 0;
+            let news = sources.deliver(&self.events, is_first, self.poll.registry(), wakers);
+            if !news || self.events.iter().count() < EVENTS {
                 break;
             }
             timeout = Some(Duration::ZERO);
