@@ -63,7 +63,7 @@ pub(crate) struct Done<T> {
 #[derive(Debug)]
 pub(crate) struct Source<S> {
     /// The first registration, for as long as the source lives; nearly always the only one.
-    home: OnceLock<Arc<Registered>>,
+    home: OnceLock<Registered>,
     lanes: [Lane; 2],
     /// What a lane uses that has left `home`. Held while a registration is found or made, so that the lanes do not both
     /// make one.
@@ -257,11 +257,22 @@ impl<S: AsSource> Source<S> {
 
     /// Waits until the descriptor may be ready. Clears nothing.
     fn poll_ready(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<Tick>> {
-        let registered = self.current(direction)?;
-        match direction {
-            Direction::Read => registered.poll_readable(cx),
-            Direction::Write => registered.poll_writable(cx),
+        let mut poll = |readiness: &dyn Readiness| match direction {
+            Direction::Read => readiness.poll_readable(cx),
+            Direction::Write => readiness.poll_writable(cx),
+        };
+        if !self.lane(direction).moved.load(Ordering::Relaxed) {
+            if let Some(home) = self.home.get() {
+                if is_current_handle(&home.handle) {
+                    let polled = poll(&*home.readiness);
+                    // Whether the loop is gone is asked only of an error, which it is (law L30).
+                    if !matches!(polled, Poll::Ready(Err(_))) || !home.readiness.is_dead() {
+                        return polled;
+                    }
+                }
+            }
         }
+        poll(&*self.settle(direction, current_handle()?)?)
     }
 
     fn drained(&self, direction: Direction, tick: Option<Tick>) {
@@ -295,18 +306,6 @@ impl<S: AsSource> Source<S> {
         }
     }
 
-    /// Returns the lane's registration with the loop that serves this poll.
-    fn current(&self, direction: Direction) -> io::Result<Current<'_>> {
-        if !self.lane(direction).moved.load(Ordering::Relaxed) {
-            if let Some(home) = self.home.get() {
-                if is_current_handle(&home.handle) && !home.readiness.is_dead() {
-                    return Ok(Current::Home(home));
-                }
-            }
-        }
-        self.settle(direction, current_handle()?)
-    }
-
     /// Finds or makes a registration for a lane that has none, or not the right one.
     #[cold]
     fn settle(&self, direction: Direction, handle: Arc<dyn Handle>) -> io::Result<Current<'_>> {
@@ -320,31 +319,37 @@ impl<S: AsSource> Source<S> {
         let old = self.lock_away()[direction as usize].take();
         drop(old);
         // Dropped after the guard: the last owner of a registration drops foreign wakers.
-        let others;
+        let other;
         let mut settling = self.lock_away();
-        others = [self.home.get().cloned(), settling[1 - direction as usize].clone()];
-        let others = || others.iter().flatten();
-        let registered = match others().find(|other| other.serves(&handle)) {
-            Some(shared) => Arc::clone(shared),
+        other = settling[1 - direction as usize].clone();
+        let found = |fits: &dyn Fn(&Registered) -> bool| {
+            let home = self.home.get().filter(|home| fits(home)).map(Current::Home);
+            home.or_else(|| other.clone().filter(|other| fits(other)).map(Current::Away))
+        };
+        let registered = match found(&|registered| registered.serves(&handle)) {
+            Some(shared) => shared,
             None => match handle.register(self.io.as_source()) {
-                Ok(readiness) => Arc::new(Registered { readiness, handle }),
+                Ok(readiness) => {
+                    let mut new = Some(Registered { readiness, handle });
+                    let home = self.home.get_or_init(|| new.take().unwrap_or_else(|| unreachable!("just made")));
+                    new.map_or(Current::Home(home), |new| Current::Away(Arc::new(new)))
+                }
                 // Two handles of one loop: the other lane's registration serves this one too.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    others().find(|other| !other.readiness.is_dead()).cloned().ok_or(error)?
+                    found(&|registered| !registered.readiness.is_dead()).ok_or(error)?
                 }
                 Err(error) => return Err(error),
             },
         };
-        if !lane.moved.load(Ordering::Relaxed) {
-            let home = self.home.get_or_init(|| Arc::clone(&registered));
-            if Arc::ptr_eq(home, &registered) {
-                return Ok(Current::Home(home));
+        match &registered {
+            Current::Home(_) => lane.moved.store(false, Ordering::Relaxed),
+            Current::Away(away) => {
+                lane.moved.store(true, Ordering::Relaxed);
+                // It was emptied before, by the one operation that may fill it.
+                settling[direction as usize] = Some(Arc::clone(away));
             }
-            lane.moved.store(true, Ordering::Relaxed);
         }
-        // It was emptied before, by the one operation that may fill it.
-        settling[direction as usize] = Some(Arc::clone(&registered));
-        Ok(Current::Away(registered))
+        Ok(registered)
     }
 }
 
