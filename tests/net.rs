@@ -114,6 +114,49 @@ fn both_directions_flow_at_once() -> Result<()> {
 }
 
 #[test]
+fn reads_that_fill_their_buffer_lose_nothing() -> Result<()> {
+    const SIZE: usize = 4096;
+    run(async {
+        let (a, b) = pair().await?;
+        a.set_nodelay(true)?;
+        b.set_nodelay(true)?;
+        let much = pattern(20_000_000);
+        nursery(async |n| {
+            n.start_soon(async {
+                let mut buf = [0; SIZE];
+                loop {
+                    match b.read(&mut buf).await? {
+                        0 => return Ok(b.shutdown(Shutdown::Write).await?),
+                        n => b.write_all(&buf[..n]).await?,
+                    }
+                }
+            });
+            // One buffer, or several at once.
+            for round in 0..300 {
+                let data = pattern(SIZE * (1 + round % 3));
+                a.write_all(&data).await?;
+                let (mut echo, mut length) = (vec![0; data.len()], 0);
+                while length < echo.len() {
+                    length += a.read(&mut echo[length..]).await?;
+                }
+                assert!(echo == data);
+            }
+            // And so many that the echo has to wait for room.
+            n.start_soon(async {
+                a.write_all(&much).await?;
+                Ok(a.shutdown(Shutdown::Write).await?)
+            });
+            for _ in 0..100 {
+                checkpoint().await?;
+            }
+            assert!(read_to_end(&a).await? == much);
+            Ok(())
+        })
+        .await
+    })
+}
+
+#[test]
 fn the_end_that_comes_with_the_data_is_read() -> Result<()> {
     run(async {
         let (a, b) = pair().await?;

@@ -18,8 +18,8 @@
 
 use std::io;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use trine_backend::{Handle, Readiness, Tick};
@@ -63,10 +63,11 @@ pub(crate) struct Done<T> {
 #[derive(Debug)]
 pub(crate) struct Source<S> {
     /// The first registration, for as long as the source lives; nearly always the only one.
-    home: OnceLock<Arc<Registered>>,
+    home: OnceLock<Registered>,
     lanes: [Lane; 2],
-    /// Held while a registration is found or made, so that the lanes do not both make one.
-    settling: Mutex<()>,
+    /// What a lane uses that has left `home`. Held while a registration is found or made, so that the lanes do not both
+    /// make one.
+    away: Mutex<[Option<Arc<Registered>>; 2]>,
     /// Closed after the registrations have ended.
     io: S,
 }
@@ -87,15 +88,20 @@ impl Registered {
 /// One direction.
 #[derive(Debug)]
 struct Lane {
-    /// An operation is on its way.
-    busy: AtomicBool,
     /// See [`Known`].
     known: AtomicU64,
+    /// An operation is on its way.
+    busy: AtomicBool,
     /// The lane has left `home`.
     moved: AtomicBool,
-    /// What it uses since.
-    away: Mutex<Option<Arc<Registered>>>,
+    /// After how many more calls that got all they had room for the next one is not tried at once: see [`RENEWALS`].
+    renewals: AtomicU8,
 }
+
+/// A second call in vain is to be expected after a first one: a peer who sends just as much as fits waits for an answer.
+/// So after so many calls nothing is tried until the loop says so, where that costs less
+/// ([`renew_readable`](Readiness::renew_readable)). Then one is tried, in case that there is always more.
+const RENEWALS: u8 = 31;
 
 /// What is known of a lane, in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,10 +142,10 @@ impl Known {
 impl Lane {
     const fn new() -> Self {
         Self {
-            busy: AtomicBool::new(false),
             known: AtomicU64::new(0),
+            busy: AtomicBool::new(false),
             moved: AtomicBool::new(false),
-            away: Mutex::new(None),
+            renewals: AtomicU8::new(0),
         }
     }
 
@@ -151,14 +157,17 @@ impl Lane {
         self.known.store(known.pack(), Ordering::Relaxed);
     }
 
-    fn swap_away(&self, new: Option<Arc<Registered>>) -> Option<Arc<Registered>> {
-        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *away, new)
+    /// Whether to wait after a call that may have left something.
+    fn takes_renewal(&self) -> bool {
+        let left = self.renewals.load(Ordering::Relaxed);
+        if left > 0 {
+            self.renewals.store(left - 1, Ordering::Relaxed);
+        }
+        left > 0
     }
 
-    fn away(&self) -> Option<Arc<Registered>> {
-        let away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
-        away.clone()
+    fn tried_in_vain(&self) {
+        self.renewals.store(RENEWALS, Ordering::Relaxed);
     }
 }
 
@@ -182,7 +191,7 @@ impl Deref for Current<'_> {
 impl<S: AsSource> Source<S> {
     /// Takes a descriptor that is non-blocking already. Registers nothing yet.
     pub(crate) fn new(io: S) -> Self {
-        Self { home: OnceLock::new(), lanes: [Lane::new(), Lane::new()], settling: Mutex::new(()), io }
+        Self { home: OnceLock::new(), lanes: [Lane::new(), Lane::new()], away: Mutex::default(), io }
     }
 
     /// Returns the descriptor.
@@ -201,6 +210,7 @@ impl<S: AsSource> Source<S> {
     ) -> Poll<io::Result<T>> {
         let lane = self.lane(direction);
         let mut blocked = false;
+        let mut told = false;
         loop {
             let tick = match lane.known() {
                 Known::Try(tick) => tick,
@@ -210,18 +220,26 @@ impl<S: AsSource> Source<S> {
                         Poll::Pending => return Poll::Pending,
                     };
                     lane.set(Known::Try(Some(tick)));
+                    told = true;
                     Some(tick)
                 }
             };
             match attempt(&self.io) {
                 Ok(done) => {
                     // The end of a stream is announced once: it must still be there for the next call.
-                    if done.drained && !tick.is_some_and(Tick::is_hangup) {
-                        self.drained(direction, tick);
+                    if !tick.is_some_and(Tick::is_hangup) {
+                        if done.drained {
+                            self.drained(direction, tick);
+                        } else if direction == Direction::Read && lane.takes_renewal() {
+                            self.renew(tick);
+                        }
                     }
                     return Poll::Ready(Ok(done.value));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !told && tick.is_some() {
+                        lane.tried_in_vain();
+                    }
                     self.drained(direction, tick);
                     // A readiness that stays though the call would block (as some loops have it after a hang-up) must
                     // not keep the thread.
@@ -239,11 +257,22 @@ impl<S: AsSource> Source<S> {
 
     /// Waits until the descriptor may be ready. Clears nothing.
     fn poll_ready(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<Tick>> {
-        let registered = self.current(direction)?;
-        match direction {
-            Direction::Read => registered.poll_readable(cx),
-            Direction::Write => registered.poll_writable(cx),
+        let mut poll = |readiness: &dyn Readiness| match direction {
+            Direction::Read => readiness.poll_readable(cx),
+            Direction::Write => readiness.poll_writable(cx),
+        };
+        if !self.lane(direction).moved.load(Ordering::Relaxed) {
+            if let Some(home) = self.home.get() {
+                if is_current_handle(&home.handle) {
+                    let polled = poll(&*home.readiness);
+                    // Whether the loop is gone is asked only of an error, which it is (law L30).
+                    if !matches!(polled, Poll::Ready(Err(_))) || !home.readiness.is_dead() {
+                        return polled;
+                    }
+                }
+            }
         }
+        poll(&*self.settle(direction, current_handle()?)?)
     }
 
     fn drained(&self, direction: Direction, tick: Option<Tick>) {
@@ -252,68 +281,75 @@ impl<S: AsSource> Source<S> {
         // Without a tick nothing was reported that could be cleared; what was reported unseen is cleared when it has
         // led to one call in vain.
         let Some(tick) = tick else { return };
-        let clear = |readiness: &dyn Readiness| match direction {
+        self.with_readiness(direction, |readiness| match direction {
             Direction::Read => readiness.clear_readable(tick),
             Direction::Write => readiness.clear_writable(tick),
-        };
-        if lane.moved.load(Ordering::Relaxed) {
-            if let Some(registered) = lane.away() {
-                clear(&*registered.readiness);
-            }
-        } else if let Some(registered) = self.home.get() {
-            clear(&*registered.readiness);
+        });
+    }
+
+    /// After a read that may have left something: lets the loop tell of it, if that can.
+    fn renew(&self, tick: Option<Tick>) {
+        let Some(tick) = tick else { return };
+        let renew = |readiness: &dyn Readiness| readiness.renew_readable(self.io.as_source(), tick);
+        if self.with_readiness(Direction::Read, renew) == Some(true) {
+            self.lane(Direction::Read).set(Known::Drained);
         }
     }
 
-    /// Returns the lane's registration with the loop that serves this poll.
-    fn current(&self, direction: Direction) -> io::Result<Current<'_>> {
-        if !self.lane(direction).moved.load(Ordering::Relaxed) {
-            if let Some(home) = self.home.get() {
-                if is_current_handle(&home.handle) && !home.readiness.is_dead() {
-                    return Ok(Current::Home(home));
-                }
-            }
+    /// Calls `f` with what the tick of a lane belongs to.
+    fn with_readiness<T>(&self, direction: Direction, f: impl FnOnce(&dyn Readiness) -> T) -> Option<T> {
+        if self.lane(direction).moved.load(Ordering::Relaxed) {
+            let away = self.away(direction);
+            away.map(|registered| f(&*registered.readiness))
+        } else {
+            self.home.get().map(|registered| f(&*registered.readiness))
         }
-        self.settle(direction, current_handle()?)
     }
 
     /// Finds or makes a registration for a lane that has none, or not the right one.
     #[cold]
     fn settle(&self, direction: Direction, handle: Arc<dyn Handle>) -> io::Result<Current<'_>> {
         let lane = self.lane(direction);
-        if let Some(away) = lane.away() {
+        if let Some(away) = self.away(direction) {
             if away.serves(&handle) {
                 return Ok(Current::Away(away));
             }
         }
         // First let go of the old one: the new loop may be the same, and know each descriptor once.
-        drop(lane.swap_away(None));
+        let old = self.lock_away()[direction as usize].take();
+        drop(old);
         // Dropped after the guard: the last owner of a registration drops foreign wakers.
-        let others;
-        let settling = self.settling.lock();
-        others = [self.home.get().cloned(), self.other(direction).away()];
-        let others = || others.iter().flatten();
-        let registered = match others().find(|other| other.serves(&handle)) {
-            Some(shared) => Arc::clone(shared),
+        let other;
+        let mut settling = self.lock_away();
+        other = settling[1 - direction as usize].clone();
+        let found = |fits: &dyn Fn(&Registered) -> bool| {
+            let home = self.home.get().filter(|home| fits(home)).map(Current::Home);
+            home.or_else(|| other.clone().filter(|other| fits(other)).map(Current::Away))
+        };
+        let registered = match found(&|registered| registered.serves(&handle)) {
+            Some(shared) => shared,
             None => match handle.register(self.io.as_source()) {
-                Ok(readiness) => Arc::new(Registered { readiness, handle }),
+                Ok(readiness) => {
+                    let mut new = Some(Registered { readiness, handle });
+                    let home = self.home.get_or_init(|| new.take().unwrap_or_else(|| unreachable!("just made")));
+                    new.map_or(Current::Home(home), |new| Current::Away(Arc::new(new)))
+                }
                 // Two handles of one loop: the other lane's registration serves this one too.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    others().find(|other| !other.readiness.is_dead()).cloned().ok_or(error)?
+                    found(&|registered| !registered.readiness.is_dead()).ok_or(error)?
                 }
                 Err(error) => return Err(error),
             },
         };
-        if !lane.moved.load(Ordering::Relaxed) {
-            let home = self.home.get_or_init(|| Arc::clone(&registered));
-            if Arc::ptr_eq(home, &registered) {
-                return Ok(Current::Home(home));
+        match &registered {
+            Current::Home(_) => lane.moved.store(false, Ordering::Relaxed),
+            Current::Away(away) => {
+                lane.moved.store(true, Ordering::Relaxed);
+                // It was emptied before, by the one operation that may fill it.
+                settling[direction as usize] = Some(Arc::clone(away));
             }
-            lane.moved.store(true, Ordering::Relaxed);
         }
-        drop(settling);
-        drop(lane.swap_away(Some(Arc::clone(&registered))));
-        Ok(Current::Away(registered))
+        Ok(registered)
     }
 }
 
@@ -332,8 +368,12 @@ impl<S> Source<S> {
         &self.lanes[direction as usize]
     }
 
-    fn other(&self, direction: Direction) -> &Lane {
-        &self.lanes[1 - direction as usize]
+    fn away(&self, direction: Direction) -> Option<Arc<Registered>> {
+        self.lock_away()[direction as usize].clone()
+    }
+
+    fn lock_away(&self) -> MutexGuard<'_, [Option<Arc<Registered>>; 2]> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

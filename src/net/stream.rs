@@ -10,7 +10,7 @@ use std::io;
 use std::net::Shutdown;
 use std::panic::Location;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use super::source::{AsSource, Direction, Done, Source};
@@ -39,13 +39,13 @@ pub(crate) struct Names {
 #[derive(Debug)]
 pub(crate) struct Stream<S> {
     source: Source<S>,
-    /// The waits of poll-based operations.
-    polled: [Mutex<Option<Wait>>; 2],
+    /// The waits of poll-based operations, once there was one.
+    polled: OnceLock<Box<[Mutex<Option<Wait>>; 2]>>,
 }
 
 impl<S: Socket> Stream<S> {
     pub(crate) fn new(source: Source<S>) -> Self {
-        Self { source, polled: [const { Mutex::new(None) }; 2] }
+        Self { source, polled: OnceLock::new() }
     }
 
     pub(crate) fn io(&self) -> &S {
@@ -111,8 +111,12 @@ impl<S: Socket> Stream<S> {
     }
 
     fn swap_polled(&self, direction: Direction, wait: Option<Wait>) -> Option<Wait> {
-        let slot = &self.polled[direction as usize];
-        std::mem::replace(&mut *slot.lock().unwrap_or_else(PoisonError::into_inner), wait)
+        let slots = match (self.polled.get(), &wait) {
+            (None, None) => return None,
+            (Some(slots), _) => slots,
+            (None, Some(_)) => self.polled.get_or_init(Box::default),
+        };
+        std::mem::replace(&mut *slots[direction as usize].lock().unwrap_or_else(PoisonError::into_inner), wait)
     }
 }
 

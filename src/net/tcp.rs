@@ -47,9 +47,13 @@ impl Socket for net::TcpStream {
 /// [`ResourceBusy`](io::ErrorKind::ResourceBusy). The traits [`futures_io::AsyncRead`] and [`futures_io::AsyncWrite`]
 /// are implemented for it and for `&` it.
 #[derive(Debug)]
-pub struct TcpStream(Stream<net::TcpStream>);
+pub struct TcpStream(Box<Stream<net::TcpStream>>);
 
 impl TcpStream {
+    fn new(source: Source<net::TcpStream>) -> Self {
+        Self(Box::new(Stream::new(source)))
+    }
+
     /// Connects to the first address that answers.
     ///
     /// A host name is looked up on a thread where that may block; the addresses are tried one after the other.
@@ -259,7 +263,7 @@ impl Future for Connect {
                         unreachable!("matched above");
                     };
                     match result {
-                        Ok(()) => return Poll::Ready(Ok(TcpStream(Stream::new(source)))),
+                        Ok(()) => return Poll::Ready(Ok(TcpStream::new(source))),
                         Err(error) if crate::is_cancelled(&error) => Err(error),
                         Err(error) => self.next(rest, error),
                     }
@@ -439,7 +443,7 @@ impl Future for Accept<'_> {
         self.0.poll(cx, |listener| {
             let (stream, peer) = listener.accept()?;
             stream.set_nonblocking(true)?;
-            Ok(Done { value: (TcpStream(Stream::new(Source::new(stream))), peer), drained: false })
+            Ok(Done { value: (TcpStream::new(Source::new(stream)), peer), drained: false })
         })
     }
 }

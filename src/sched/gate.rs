@@ -104,10 +104,16 @@ impl<M> Gate<M> {
         self.perform_some(Some(mail), run)
     }
 
-    /// To be called after a release: runs what was left meanwhile. True: there is a holder who must be told.
-    pub(crate) fn sweep(&self, run: impl FnMut(M)) -> bool {
+    /// To be called after a release: whether something was left meanwhile, which is then to be [swept](Self::sweep).
+    #[inline]
+    pub(crate) fn has_late_mail(&self) -> bool {
         fence(Ordering::SeqCst);
-        self.has_mail.load(Ordering::Relaxed) && self.perform_some(None, run)
+        self.has_mail.load(Ordering::Relaxed)
+    }
+
+    /// Runs what was left while somebody held the gate. True: there is a holder who must be told.
+    pub(crate) fn sweep(&self, run: impl FnMut(M)) -> bool {
+        self.perform_some(None, run)
     }
 
     fn perform_some(&self, mut mail: Option<M>, mut run: impl FnMut(M)) -> bool {

@@ -186,6 +186,13 @@ pub(crate) unsafe fn perform(root: *const Root, mail: Mail) {
 /// To be called after a hold of `root` has ended: runs the mail that came meanwhile.
 #[inline]
 pub(crate) fn sweep(root: &Root) {
+    if root.gate.has_late_mail() {
+        sweep_mail(root);
+    }
+}
+
+#[cold]
+fn sweep_mail(root: &Root) {
     let mut after = After::new();
     // SAFETY: the gate runs mail under a hold.
     if root.gate.sweep(|mail| unsafe { mail.run(root, &mut after) }) {

@@ -82,6 +82,10 @@ pub(crate) struct Root {
     is_virtual: Cell<bool>,
     /// The host has said before that its budget is spent, so it is asked before each task.
     host_limits: Cell<bool>,
+    /// It has said so in this turn.
+    host_refused: Cell<bool>,
+    /// The waker that the bell has, to compare with.
+    host: RefCell<Option<Arc<Waker>>>,
 }
 
 // SAFETY: the holder's half is touched only by the thread that holds the root; the hold is handed over with
@@ -140,6 +144,8 @@ impl Root {
             paused: RefCell::new(Vec::new()),
             is_virtual: Cell::new(false),
             host_limits: Cell::new(false),
+            host_refused: Cell::new(false),
+            host: RefCell::new(None),
         }
     }
 
@@ -217,6 +223,7 @@ impl Root {
         // SAFETY: as above.
         unsafe { remote::read_mail(self, &mut after) };
         let settings = self.settings.borrow_mut().take();
+        let host = self.host.borrow_mut().take();
         // Of tasks that yielded in the last pass: they count on this root.
         let paused = mem::take(&mut *self.paused.borrow_mut());
         drop(frame);
@@ -235,7 +242,7 @@ impl Root {
         }
         // SAFETY: the root has ended.
         unsafe { remote::drain(self) };
-        drop((waiting, self.bell.set_host(None), settings));
+        drop((waiting, self.bell.set_host(None), host, settings));
         if self.count.end() {
             self.recycle();
         }
@@ -397,12 +404,21 @@ impl Root {
         ((u128::from(x.wrapping_mul(0x2545_f491_4f6c_dd1d)) * n as u128) >> 64) as usize
     }
 
-    /// True: there was another one.
+    /// Whether this is the waker that the bell has. Holder only.
+    fn knows_host(&self, waker: &Waker) -> bool {
+        self.host.borrow().as_ref().is_some_and(|host| host.will_wake(waker))
+    }
+
+    /// True: there was another one. Runs foreign code, so nobody holds the root but for a moment.
+    #[cold]
     fn set_host(&self, waker: &Waker) -> bool {
-        if self.bell.host().is_some_and(|c| c.will_wake(waker)) {
-            return false;
-        }
-        let old = self.bell.set_host(Some(Arc::new(waker.clone())));
+        let new = Arc::new(waker.clone());
+        let old = self.bell.set_host(Some(Arc::clone(&new)));
+        let known = {
+            let _hold = self.hold();
+            self.host.replace(Some(new))
+        };
+        drop(known);
         old.is_some()
     }
 
@@ -419,6 +435,7 @@ impl Root {
         let has_budget = self.with_settings(|s| s.has_budget());
         if !has_budget {
             self.host_limits.set(true);
+            self.host_refused.set(true);
             self.special.set(true);
         }
         has_budget
@@ -483,15 +500,9 @@ impl Root {
 
     fn take_in(&self) {
         if self.bell.silence() {
-            let read = || {
-                let mut after = After::new();
-                // SAFETY: this thread holds the root, which is the context's.
-                unsafe { remote::read_mail(self, &mut after) };
-                after.finish();
-            };
             // A cancel that a thread left before it woke a task comes first.
-            // SAFETY: as above.
-            unsafe { remote::drain_after(self, read) };
+            // SAFETY: this thread holds the root, which is the context's.
+            unsafe { remote::drain_after(self, || self.take_in_if_notified()) };
         }
     }
 
@@ -518,8 +529,14 @@ impl Root {
         asked: bool,
         poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Turn<T> {
-        let moved = self.set_host(host.waker());
-        let result = self.held_turn(host, asked, moved, poll);
+        let mut hold = self.hold();
+        let mut moved = false;
+        if !self.knows_host(host.waker()) {
+            drop(hold);
+            moved = self.set_host(host.waker());
+            hold = self.hold();
+        }
+        let result = self.held_turn(hold, host, asked, moved, poll);
         // Its host may never poll it again: mail that came last is not left to that.
         remote::sweep(self);
         result
@@ -527,12 +544,12 @@ impl Root {
 
     fn held_turn<T>(
         &'static self,
+        hold: Hold<'_, Mail>,
         host: &mut Context<'_>,
         mut asked: bool,
         moved: bool,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Turn<T> {
-        let hold = self.hold();
         let _frame = Frame::enter_root(self);
         let main = self.main.get();
         context::ambient(|a| {
@@ -544,6 +561,7 @@ impl Root {
         let waker = wake::lend(main);
         let mut cx = Context::from_waker(&waker);
         self.budget.set(BUDGET);
+        self.host_refused.set(false);
         let mut passes = 0;
         // Without a timer nobody asks. One that is made in this turn is resolved with a reading of its own, or has its alarm.
         if self.is_virtual.get() || self.timers.borrow_mut().next().is_some() {
@@ -583,7 +601,7 @@ impl Root {
                 }
                 if self.main_woken.get() {
                     let spent = self.budget.get() == 0 || passes >= BUDGET;
-                    if spent || !self.ask_host() {
+                    if spent || self.host_refused.get() || !self.ask_host() {
                         host.waker().wake_by_ref();
                         break Turn::Pending;
                     }
@@ -601,7 +619,9 @@ impl Root {
                         host.waker().wake_by_ref();
                     }
                     // Tasks that found the budget spent are woken after the turn: learn of it for the next one.
-                    self.ask_host();
+                    if !self.host_limits.get() {
+                        self.ask_host();
+                    }
                     break Turn::Pending;
                 }
                 IdleOutcome::Deadlock => break Turn::Deadlock(crate::inspect::tree()),

@@ -191,6 +191,17 @@ pub trait Readiness: Send + Sync + Debug {
     /// As [`clear_readable`](Self::clear_readable), for writing.
     fn clear_writable(&self, tick: Tick);
 
+    /// Takes back the readiness that `tick` stands for, as [`clear_readable`](Self::clear_readable) does, but reports it
+    /// anew if there is something to read still: what a caller wants who has read, and does not know whether that was
+    /// all. `source` is what was registered.
+    ///
+    /// Returns false if it has done nothing, because this loop cannot do that, or not now: the caller tries again
+    /// instead, until a read would block.
+    fn renew_readable(&self, source: Source<'_>, tick: Tick) -> bool {
+        let _ = (source, tick);
+        false
+    }
+
     /// Returns whether the loop that served it is gone: register anew.
     fn is_dead(&self) -> bool;
 }

@@ -132,6 +132,7 @@ impl Driver for NativeDriver {
                 }
             } else {
                 self.sleep()?;
+                polls = 0; // that was a look
             }
         }
     }

@@ -8,6 +8,7 @@
 //! | `alarms` | the timers of one loop |
 //! | `sources` | the registered descriptors of one loop: who gets which event |
 //! | `source` | the readiness of one descriptor: one atomic word and two wakers |
+//! | `watch` | what the system is told to report of one descriptor |
 //! | `pool` | threads for blocking jobs, for the whole process |
 //!
 //! The loop serves its services only while it is being driven: a `block_on` of another executor *inside* the driven
@@ -22,6 +23,7 @@ mod pool;
 mod shared;
 mod source;
 mod sources;
+mod watch;
 
 use std::io;
 use std::sync::Arc;

@@ -13,10 +13,13 @@ use crate::notify::Notify;
 use crate::sources::{self, Registration, Sources};
 use crate::{driver, pool};
 
-/// How many events one look at the system takes.
-const EVENTS: usize = 1024;
-/// How many full batches in a row a look takes before it lets the tasks run.
-const BATCHES: usize = 64;
+/// How many events the system is asked for at once. A sleep ends with the first of these batches, and their tasks run
+/// before the next: what an event has brought into the caches, from the kernel's socket to the task, is there still.
+const EVENTS: usize = 64;
+/// How many full batches in a row are taken among busy tasks, which run for long before the next look.
+const BATCHES_OF_LOOK: usize = 16;
+/// How many at most by a turn, which is to find all that is there.
+const BATCHES_OF_TURN: usize = 1024;
 
 /// One loop: its services, and the waker of the future it drives.
 #[derive(Debug)]
@@ -91,7 +94,7 @@ impl Shared {
         if !self.notify.park() {
             return Ok(());
         }
-        let result = lock(&self.reactor).look(timeout, &self.sources, wakers);
+        let result = lock(&self.reactor).look(1, timeout, &self.sources, wakers);
         if self.notify.unpark() {
             self.woken.store(true, Ordering::Relaxed);
         }
@@ -100,7 +103,7 @@ impl Shared {
 
     /// Hands the events that are there to their sources. Loop only.
     pub(crate) fn look(&self, wakers: &mut Vec<Waker>) -> io::Result<()> {
-        lock(&self.reactor).look(Some(Duration::ZERO), &self.sources, wakers)
+        lock(&self.reactor).look(BATCHES_OF_LOOK, Some(Duration::ZERO), &self.sources, wakers)
     }
 
     /// Tells everyone that the loop is gone.
@@ -113,20 +116,28 @@ impl Shared {
 }
 
 impl Reactor {
-    /// Waits for the first event as long as `timeout` says, then takes all that are there.
+    /// Waits for the first event as long as `timeout` says, then takes those that are there, as far as they fit into so
+    /// many `batches`.
     ///
     /// mio rounds the timeout up to what the system can wait for, so an alarm is never looked at in vain; should a
     /// sleep end early nevertheless, the alarm just has not fired and the loop sleeps again.
-    fn look(&mut self, mut timeout: Option<Duration>, sources: &Sources, wakers: &mut Vec<Waker>) -> io::Result<()> {
-        for _ in 0..BATCHES {
+    fn look(
+        &mut self,
+        batches: usize,
+        mut timeout: Option<Duration>,
+        sources: &Sources,
+        wakers: &mut Vec<Waker>,
+    ) -> io::Result<()> {
+        for batch in 0..batches {
             match self.poll.poll(&mut self.events, timeout) {
                 Ok(()) => {}
                 // A signal: the loop looks around and sleeps again.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
                 Err(error) => return Err(error),
             }
-            sources.deliver(&self.events, wakers);
-            if self.events.iter().count() < EVENTS {
+            let is_first = batch == 0;
+            let news = sources.deliver(&self.events, is_first, self.poll.registry(), wakers);
+            if !news || self.events.iter().count() < EVENTS {
                 break;
             }
             timeout = Some(Duration::ZERO);
@@ -170,7 +181,7 @@ impl Handle for NativeHandle {
         match self.0.reactor.try_lock() {
             // Within a poll of the loop the reactor is free: look at once. An error will meet the loop again.
             Ok(mut reactor) => {
-                let _ = reactor.look(Some(Duration::ZERO), &self.0.sources, &mut wakers);
+                let _ = reactor.look(BATCHES_OF_TURN, Some(Duration::ZERO), &self.0.sources, &mut wakers);
             }
             // Another thread asks while the loop itself looks: let it finish.
             Err(TryLockError::WouldBlock) if round == 0 => {

@@ -8,6 +8,19 @@
 //! the waiter sees the bit, or the event sees the waker.
 //!
 //! *A clear erases only what its caller saw.* It replaces the word only while the number is still that of the tick.
+//!
+//! # Edges and levels
+//!
+//! A source is registered for edges of both directions. A reader who fills his buffer each time would have to learn by a
+//! call in vain that there was no more; so where the system can do both, his source is switched to levels, of reading
+//! alone: unread data is then reported by each look of the loop, and a clear loses nothing whatever is left
+//! ([`renew`](Source::renew)). What is reported and not taken would keep the loop from its sleep, so a source whose event
+//! comes again before a clear goes back to edges; and so does one that a writer waits for. A switch costs a system call,
+//! so the way to levels is open at one event in [`PACE`] only.
+//!
+//! `LEVEL` is set after the system was told to report levels and taken away before it is told of edges, each under the
+//! lock; a renewal needs it in the word that it replaces. So whatever it erases will be reported: by the level, or by the
+//! switch, which reports what is there.
 
 use std::io;
 use std::sync::Mutex;
@@ -17,9 +30,15 @@ use std::task::{Context, Poll, Waker};
 use trine_backend::Tick;
 
 use crate::shared::lock;
+use crate::watch::Watch;
 
 const GONE: usize = 1 << 4;
-const TICK_SHIFT: u32 = 5;
+/// The system reports levels of reading, and no edges.
+const LEVEL: usize = 1 << 5;
+const TICK_SHIFT: u32 = 6;
+
+/// A source may be switched to levels at one in so many events.
+const PACE: u64 = 8;
 
 /// What an event says. Bits as in the word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,9 +95,18 @@ pub(crate) struct Source {
     word: AtomicUsize,
     /// The last pending poll's waker, for each direction.
     wakers: Mutex<[Option<Waker>; 2]>,
+    watch: Watch,
 }
 
 impl Source {
+    pub(crate) fn new(watch: Watch) -> Self {
+        Self { watch, ..Self::default() }
+    }
+
+    pub(crate) const fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
     /// Records an event, and adds whom to wake.
     pub(crate) fn deliver(&self, ready: Ready, wakers: &mut Vec<Waker>) {
         let mut word = self.word.load(Ordering::Relaxed);
@@ -135,6 +163,64 @@ impl Source {
                 Err(now) => word = now,
             }
         }
+    }
+
+    /// Takes a readiness for reading back that the system reports anew if it is still there; false: it would not. `levels`
+    /// tells the system to report levels of reading.
+    pub(crate) fn renew(&self, tick: Tick, levels: impl FnOnce(&Watch) -> io::Result<()>) -> bool {
+        let read = Direction::Read;
+        let mut word = self.word.load(Ordering::Acquire);
+        if word & LEVEL == 0 {
+            if tick.count() % PACE != 0 || !self.switch_to_levels(levels) {
+                return false;
+            }
+            word = self.word.load(Ordering::Acquire);
+        }
+        // The end of a direction stays.
+        while word & LEVEL != 0 && word & read.hangup() == 0 && count(word) == tick.count() {
+            let new = word & !read.ready();
+            match self.word.compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+        false
+    }
+
+    #[cold]
+    fn switch_to_levels(&self, levels: impl FnOnce(&Watch) -> io::Result<()>) -> bool {
+        let _lock = lock(&self.wakers);
+        // Whoever waits for writing, or is about to, needs the edges.
+        let can_write = self.word.load(Ordering::Acquire) & Direction::Write.ready() != 0;
+        let done = can_write && levels(&self.watch).is_ok();
+        if done {
+            self.word.fetch_or(LEVEL, Ordering::AcqRel);
+        }
+        done
+    }
+
+    /// Goes back to edges, if that is not how it is.
+    pub(crate) fn switch_to_edges(&self, registry: &mio::Registry) -> io::Result<()> {
+        if self.word.load(Ordering::Acquire) & LEVEL == 0 {
+            return Ok(());
+        }
+        let _lock = lock(&self.wakers);
+        if self.word.fetch_and(!LEVEL, Ordering::AcqRel) & LEVEL == 0 { Ok(()) } else { self.watch.edges(registry) }
+    }
+
+    /// Whether a level that has been reported before is not taken yet.
+    pub(crate) fn is_overfull(&self) -> bool {
+        let both = LEVEL | Direction::Read.ready();
+        self.word.load(Ordering::Acquire) & both == both
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has_levels(&self) -> bool {
+        self.word.load(Ordering::Acquire) & LEVEL != 0
+    }
+
+    pub(crate) fn is_ready(&self, direction: Direction) -> bool {
+        self.look(direction).is_some()
     }
 
     fn look(&self, direction: Direction) -> Option<io::Result<Tick>> {

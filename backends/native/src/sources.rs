@@ -13,6 +13,7 @@ use trine_backend::{Readiness, Tick};
 
 use crate::shared::{Shared, lock};
 use crate::source::{Direction, Ready, Source};
+use crate::watch::{Descriptor, Watch};
 
 /// Bits of a token that are the slot.
 const SLOT_BITS: u32 = usize::BITS / 2;
@@ -44,7 +45,7 @@ struct Slot {
 }
 
 impl Sources {
-    fn insert(&self, source: Arc<Source>) -> io::Result<Token> {
+    fn insert(&self, fd: Descriptor) -> io::Result<Arc<Source>> {
         let mut inner = lock(&self.inner);
         if inner.ended {
             return Err(trine_backend::gone());
@@ -60,8 +61,10 @@ impl Sources {
             }
         };
         let slot = &mut inner.slots[index];
-        slot.source = Some(source);
-        Ok(Token(index | slot.generation << SLOT_BITS))
+        let token = Token(index | slot.generation << SLOT_BITS);
+        let source = Arc::new(Source::new(Watch::new(token, fd)));
+        slot.source = Some(Arc::clone(&source));
+        Ok(source)
     }
 
     fn remove(&self, token: Token) {
@@ -74,14 +77,30 @@ impl Sources {
         inner.free.push(index);
     }
 
-    /// Hands the events to their sources, and collects whom to wake.
-    pub(crate) fn deliver(&self, events: &mio::Events, wakers: &mut Vec<Waker>) {
+    /// Hands the events to their sources, and collects whom to wake. False: there was nothing new, only levels that an
+    /// earlier batch (not `is_first`) of the same look has brought as well.
+    pub(crate) fn deliver(
+        &self,
+        events: &mio::Events,
+        is_first: bool,
+        registry: &mio::Registry,
+        wakers: &mut Vec<Waker>,
+    ) -> bool {
         let inner = lock(&self.inner);
+        let mut news = false;
         for event in events {
-            if let Some(source) = inner.find(event.token()) {
-                source.deliver(Ready::from_event(event), wakers);
+            let Some(source) = inner.find(event.token()) else { continue };
+            if source.is_overfull() {
+                if !is_first {
+                    continue;
+                }
+                // An error: it is being deregistered. It cannot be closed meanwhile, for which this lock is needed.
+                let _ = source.switch_to_edges(registry);
             }
+            source.deliver(Ready::from_event(event), wakers);
+            news = true;
         }
+        news
     }
 
     /// Marks the loop as gone, and collects whom to wake.
@@ -106,36 +125,27 @@ impl Inner {
 pub(crate) struct Registration {
     shared: Arc<Shared>,
     source: Arc<Source>,
-    token: Token,
-    fd: Descriptor,
+}
+
+impl Registration {
+    pub(crate) fn new(shared: Arc<Shared>, source: trine_backend::Source<'_>) -> io::Result<Registration> {
+        let source = shared.sources.insert(descriptor(source))?;
+        if let Err(error) = source.watch().begin(&shared.registry) {
+            shared.sources.remove(source.watch().token());
+            return Err(error);
+        }
+        Ok(Self { shared, source })
+    }
 }
 
 #[cfg(unix)]
-type Descriptor = std::os::fd::RawFd;
+fn descriptor(source: trine_backend::Source<'_>) -> Descriptor {
+    std::os::fd::AsRawFd::as_raw_fd(&source)
+}
+
 #[cfg(windows)]
-type Descriptor = std::os::windows::io::RawSocket;
-
-impl Registration {
-    #[cfg(unix)]
-    pub(crate) fn new(shared: Arc<Shared>, source: trine_backend::Source<'_>) -> io::Result<Registration> {
-        use std::os::fd::AsRawFd;
-
-        let fd = source.as_raw_fd();
-        let source = Arc::new(Source::default());
-        let token = shared.sources.insert(Arc::clone(&source))?;
-        let both = mio::Interest::READABLE | mio::Interest::WRITABLE;
-        if let Err(error) = shared.registry.register(&mut mio::unix::SourceFd(&fd), token, both) {
-            shared.sources.remove(token);
-            return Err(error);
-        }
-        Ok(Self { shared, source, token, fd })
-    }
-
-    /// mio can watch only sockets that it made itself here.
-    #[cfg(windows)]
-    pub(crate) fn new(_shared: Arc<Shared>, _source: trine_backend::Source<'_>) -> io::Result<Registration> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
+fn descriptor(source: trine_backend::Source<'_>) -> Descriptor {
+    std::os::windows::io::AsRawSocket::as_raw_socket(&source)
 }
 
 impl Readiness for Registration {
@@ -144,6 +154,9 @@ impl Readiness for Registration {
     }
 
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Tick>> {
+        if !self.source.is_ready(Direction::Write) {
+            self.source.switch_to_edges(&self.shared.registry)?;
+        }
         self.source.poll(Direction::Write, cx)
     }
 
@@ -155,6 +168,10 @@ impl Readiness for Registration {
         self.source.clear(Direction::Write, tick);
     }
 
+    fn renew_readable(&self, source: trine_backend::Source<'_>, tick: Tick) -> bool {
+        self.source.renew(tick, |watch| watch.levels(&self.shared.registry, source))
+    }
+
     fn is_dead(&self) -> bool {
         self.source.is_gone()
     }
@@ -162,36 +179,14 @@ impl Readiness for Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // First the system, then the slot: its next source must not get events of this one. An error means that the
-        // descriptor was closed before, against the contract; the system has then forgotten it already.
-        #[cfg(unix)]
-        let _ = self.shared.registry.deregister(&mut mio::unix::SourceFd(&self.fd));
-        self.shared.sources.remove(self.token);
+        // First the system, then the slot: its next source must not get events of this one.
+        self.source.watch().end(&self.shared.registry);
+        self.shared.sources.remove(self.source.watch().token());
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+mod tests;
 
-    #[test]
-    fn l23_a_token_of_an_ended_registration_finds_nothing() {
-        let sources = Sources::default();
-        let old = sources.insert(Arc::default()).unwrap();
-        sources.remove(old);
-        let new = sources.insert(Arc::default()).unwrap();
-        assert_ne!(old, new);
-        assert_eq!(old.0 & SLOT_MASK, new.0 & SLOT_MASK);
-        let inner = lock(&sources.inner);
-        assert!(inner.find(old).is_none());
-        assert!(inner.find(new).is_some());
-        assert!(inner.find(WAKER).is_none());
-    }
-
-    #[test]
-    fn nothing_is_registered_with_a_loop_that_is_gone() {
-        let sources = Sources::default();
-        sources.end(&mut Vec::new());
-        assert!(sources.insert(Arc::default()).is_err());
-    }
-}
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod levels;

@@ -129,7 +129,7 @@ fn mail_of_two_performers_is_not_left_behind_by_short_holds() {
             })
             .collect();
         drop(root.gate.hold_briefly());
-        let _left = root.gate.sweep(|mail| root.run(mail));
+        let _left = root.gate.has_late_mail() && root.gate.sweep(|mail| root.run(mail));
         for t in performers {
             t.join().unwrap();
         }

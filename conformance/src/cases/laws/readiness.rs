@@ -27,6 +27,7 @@ pub(super) const CASES: &[Case] = &[
     backend!(cleared_source_waits_for_more_data, "L17", "design 2"),
     backend!(data_after_unread_data_is_news, "L17", "design 2"),
     backend!(clear_after_a_short_read_loses_nothing, "L17", "design 6"),
+    backend!(renewed_source_reports_what_is_left, "L17", "design 2"),
     backend!(writer_waits_until_there_is_room_again, "L17", "design 2"),
     backend!(clear_with_an_old_tick_does_nothing, "L18", "design 2"),
     backend!(clear_of_one_direction_leaves_the_other, "L19", "design 2"),
@@ -224,6 +225,30 @@ fn clear_after_a_short_read_loses_nothing(subject: &Subject<'_>) -> Result<()> {
             assert_eq!((&a).read(&mut [0; 8]).expect("a byte"), 1); // short, and no probe after it
             assert!(!tick.is_hangup());
             readiness.clear_readable(tick);
+        }
+    });
+    Ok(())
+}
+
+fn renewed_source_reports_what_is_left(subject: &Subject<'_>) -> Result<()> {
+    subject.drive(|handle| async move {
+        let (a, b) = pair();
+        let readiness = handle.register(a.as_fd()).expect("registered");
+        for _ in 0..20 {
+            send(&b, b"xy");
+            for _ in 0..2 {
+                let tick = readable(&*readiness).await;
+                assert_eq!((&a).read(&mut [0; 1]).expect("a byte"), 1);
+                if !readiness.renew_readable(a.as_fd(), tick) {
+                    // Nothing was done: what was ready is so still.
+                    assert!(is_readable(&*readiness).is_some());
+                }
+            }
+            let tick = is_readable(&*readiness);
+            drain(&a);
+            tick.into_iter().for_each(|tick| readiness.clear_readable(tick));
+            turn(&*handle).await;
+            assert_eq!(is_readable(&*readiness), None);
         }
     });
     Ok(())
