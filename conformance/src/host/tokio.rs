@@ -1,4 +1,4 @@
-//! tokio: a hosted tree in `block_on` of a current-thread runtime, and as a task of a multi-thread one.
+//! tokio: futures in `block_on` of a current-thread runtime, and as tasks of a multi-thread one.
 //!
 //! The task of the multi-thread runtime is made to change threads between polls: once it is pending, its next polls are
 //! refused on the same thread. The worker gives its core away and waits a moment, and the task is woken, so that another
@@ -84,9 +84,26 @@ fn current_thread() -> Result<Runtime, HostError> {
     Builder::new_current_thread().enable_all().build().map_err(|error| HostError::Broken(error.to_string()))
 }
 
-impl Executor for Runtime {
-    fn block_on(&self, fut: Pin<&mut dyn Future<Output = ()>>) {
-        Self::block_on(self, fut);
+/// A current-thread runtime, a new one for each future.
+impl Executor for CurrentThread {
+    fn run(&self, fut: Sendable) -> Result<(), HostError> {
+        current_thread()?.block_on(Guarded::new(fut))
+    }
+}
+
+/// A spawned task, which changes threads.
+impl Executor for MultiThread {
+    fn run(&self, fut: Sendable) -> Result<(), HostError> {
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let task = self.runtime.spawn(Moving { inner: Guarded::new(fut), seen: Arc::clone(&seen) });
+        // This thread only waits for the task: it is none of the workers.
+        let ended = self.runtime.block_on(task);
+        ended.unwrap_or_else(|error| Err(HostError::Broken(error.to_string())))?;
+        let seen = lock(&seen);
+        if seen.polls >= 2 && seen.threads.len() < 2 {
+            return Err(HostError::Broken(format!("{} polls, all on one thread", seen.polls)));
+        }
+        Ok(())
     }
 }
 
@@ -96,7 +113,7 @@ impl Host for CurrentThread {
     }
 
     fn run_sendable(&self, builder: trine::Builder, fut: Sendable) -> Result<(), HostError> {
-        current_thread()?.block_on(Guarded::new(builder.host(fut)))
+        self.run(Box::pin(builder.host(fut)))
     }
 
     fn stays(&self) -> bool {
@@ -116,8 +133,7 @@ impl Host for CurrentThread {
     }
 
     fn with_subject(&self, f: &mut dyn FnMut(&Subject<'_>)) {
-        let runtime = current_thread().expect("a runtime");
-        f(&Subject::ambient(&self.backend, &runtime));
+        f(&Subject::ambient(&self.backend, self));
     }
 }
 
@@ -127,15 +143,7 @@ impl Host for MultiThread {
     }
 
     fn run_sendable(&self, builder: trine::Builder, fut: Sendable) -> Result<(), HostError> {
-        let seen = Arc::new(Mutex::new(Seen::default()));
-        let task = self.runtime.spawn(Moving { inner: Guarded::new(builder.host(fut)), seen: Arc::clone(&seen) });
-        let ended = self.runtime.block_on(task);
-        ended.unwrap_or_else(|error| Err(HostError::Broken(error.to_string())))?;
-        let seen = lock(&seen);
-        if seen.polls >= 2 && seen.threads.len() < 2 {
-            return Err(HostError::Broken(format!("{} polls, all on one thread", seen.polls)));
-        }
-        Ok(())
+        self.run(Box::pin(builder.host(fut)))
     }
 
     fn stays(&self) -> bool {
@@ -155,7 +163,7 @@ impl Host for MultiThread {
     }
 
     fn with_subject(&self, f: &mut dyn FnMut(&Subject<'_>)) {
-        f(&Subject::ambient(&self.backend, &self.runtime));
+        f(&Subject::ambient(&self.backend, self));
     }
 }
 

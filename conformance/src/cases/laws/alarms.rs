@@ -237,7 +237,7 @@ fn alarm_set_on_another_thread_is_noticed_by_a_sleeping_loop(subject: &Subject<'
     subject.drive(|handle| async move {
         let (tx, rx) = mpsc::channel();
         let mut moved = Some(handle.alarm().expect("an alarm"));
-        poll_fn(|cx| {
+        poll_fn(move |cx| {
             if let Some(mut alarm) = moved.take() {
                 let (waker, tx) = (cx.waker().clone(), tx.clone());
                 thread::spawn(move || {

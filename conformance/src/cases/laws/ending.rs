@@ -5,9 +5,8 @@ use super::support::{
     writable,
 };
 use crate::case::{Case, backend};
-use crate::host::{Executor, Parking, Subject};
+use crate::host::{Subject, block_on};
 use std::os::fd::AsFd;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
@@ -94,7 +93,7 @@ fn living_loop_is_not_dead(subject: &Subject<'_>) -> Result<()> {
 
 /// A loop that goes on without its driver does so in earnest.
 fn still_serves(handle: Arc<dyn Handle>) {
-    Parking.block_on(pin!(serve(handle)));
+    block_on(serve(handle));
 }
 
 async fn serve(handle: Arc<dyn Handle>) {
@@ -221,7 +220,9 @@ fn handle_is_the_same_each_time(subject: &Subject<'_>) -> Result<()> {
 }
 
 fn backend_has_a_name(subject: &Subject<'_>) -> Result<()> {
-    let name = subject.backend().name();
-    assert!(!name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)), "{name:?}");
+    let backend = Arc::clone(subject.backend());
+    for name in [subject.backend().name(), subject.drive(|_| async move { backend.name() })] {
+        assert!(!name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)), "{name:?}");
+    }
     Ok(())
 }
