@@ -1,8 +1,8 @@
 //! L8 to L13: alarms.
 
 use super::support::{
-    Count, FAR, MS, alarm_at, fired, pair, poll_alarm, send, sleep, until_woken, wait_readable, wait_writable,
-    yield_now,
+    Count, FAR, MS, alarm_at, drain, fill, fired, pair, poll_alarm, send, sleep, until_woken, wait_readable,
+    wait_writable, yield_now,
 };
 use crate::case::{Case, backend};
 use crate::host::Subject;
@@ -306,7 +306,7 @@ fn direction_wakes_the_waker_of_its_last_poll(subject: &Subject<'_>) -> Result<(
     subject.drive(|handle| async move {
         let ((old, old_waker), (new, new_waker)) = (Count::new(), Count::new());
         let (a, b) = pair();
-        super::support::fill(&a);
+        fill(&a);
         let readiness = handle.register(a.as_fd()).expect("registered");
         for waker in [&old_waker, &new_waker] {
             wait_readable(&*readiness, waker);
@@ -314,7 +314,7 @@ fn direction_wakes_the_waker_of_its_last_poll(subject: &Subject<'_>) -> Result<(
         }
         send(&b, b"x");
         until_woken(&*handle, &new, 1).await;
-        super::support::drain(&b);
+        drain(&b);
         until_woken(&*handle, &new, 2).await;
         assert_eq!(old.get(), 0);
     });

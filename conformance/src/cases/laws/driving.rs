@@ -1,13 +1,12 @@
 //! L1 to L7: driving a future.
 
 use super::support::{
-    Count, FAR, MS, alarm_at, pair, pend, poll_alarm, readable, send, sleep, wait_readable, waker, yield_now,
+    Count, FAR, MS, alarm_at, pend, poll_alarm, readable, registered_pair, send, sleep, wait_readable, waker, yield_now,
 };
 use crate::case::{Case, backend};
 use crate::host::{Subject, drive_on};
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
@@ -231,8 +230,7 @@ fn busy_future_gets_its_alarm(subject: &Subject<'_>) -> Result<()> {
 
 fn busy_future_gets_readiness(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
-        let (a, b) = pair();
-        let readiness = handle.register(a.as_fd()).expect("registered");
+        let (_a, b, readiness) = registered_pair(&*handle);
         let (count, waker) = Count::new();
         wait_readable(&*readiness, &waker);
         send(&b, b"x");
@@ -303,8 +301,7 @@ fn panic_leaves_driver_and_thread_in_order(subject: &Subject<'_>) -> Result<()> 
 fn panic_while_others_wait_leaves_the_loop_in_order(subject: &Subject<'_>) -> Result<()> {
     let mut driver = subject.driver();
     let handle = driver.handle();
-    let (a, b) = pair();
-    let readiness = handle.register(a.as_fd()).expect("registered");
+    let (_a, b, readiness) = registered_pair(&*handle);
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         drive_on(&mut *driver, async {
             let mut never = alarm_at(&*handle, Instant::now() + FAR);

@@ -1,8 +1,8 @@
 //! L30 to L32: the end of a loop, foreign code, and what is ambient.
 
 use super::support::{
-    Count, FAR, MS, alarm_at, fired, pair, pend, poll_alarm, readable, send, sleep, until_woken, wait_readable,
-    writable,
+    Count, FAR, MS, alarm_at, fired, pair, pend, poll_alarm, readable, registered_pair, send, sleep, until_woken,
+    wait_readable, writable,
 };
 use crate::case::{Case, backend};
 use crate::host::{Subject, block_on};
@@ -82,8 +82,7 @@ fn source_of_a_loop_that_is_gone_can_move_to_another(subject: &Subject<'_>) -> R
 
 fn living_loop_is_not_dead(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
-        let (a, _b) = pair();
-        let readiness = handle.register(a.as_fd()).expect("registered");
+        let (_a, _b, readiness) = registered_pair(&*handle);
         let mut alarm = alarm_at(&*handle, Instant::now());
         fired(&mut *alarm).await;
         assert!(!alarm.is_dead() && !readiness.is_dead());
@@ -97,8 +96,7 @@ fn still_serves(handle: Arc<dyn Handle>) {
 }
 
 async fn serve(handle: Arc<dyn Handle>) {
-    let (a, b) = pair();
-    let readiness = handle.register(a.as_fd()).expect("registered");
+    let (_a, b, readiness) = registered_pair(&*handle);
     sleep(&*handle, MS).await;
     send(&b, b"x");
     readable(&*readiness).await;
@@ -165,8 +163,7 @@ impl Drop for Last {
 
 fn waker_may_be_dropped_into_its_loop(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
-        let (a, b) = pair();
-        let readiness = handle.register(a.as_fd()).expect("registered");
+        let (_a, b, readiness) = registered_pair(&*handle);
         let mut alarm = alarm_at(&*handle, Instant::now() + 2 * MS);
         let last = || Waker::from(Arc::new(Last(Arc::clone(&handle))));
         for _ in 0..2 {

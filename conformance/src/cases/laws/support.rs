@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -95,6 +96,42 @@ pub(super) fn wait_writable(readiness: &dyn Readiness, waker: &Waker) {
     assert!(polled.is_pending(), "writable at {polled:?}, though there is no room");
 }
 
+/// Leaves a waker of its own with each direction, neither of which may be ready; returns the counts of the reader's and of
+/// the writer's.
+pub(super) fn wait_both(readiness: &dyn Readiness) -> (Arc<Count>, Arc<Count>) {
+    let ((reader, read_waker), (writer, write_waker)) = (Count::new(), Count::new());
+    wait_readable(readiness, &read_waker);
+    wait_writable(readiness, &write_waker);
+    (reader, writer)
+}
+
+/// Leaves a waker with the reader's side, does `act`, and waits for the wake; whoever waited so is gone by then.
+pub(super) async fn until_reader_is_woken_by(handle: &dyn Handle, readiness: &dyn Readiness, act: impl FnOnce()) {
+    let (count, waker) = Count::new();
+    wait_readable(readiness, &waker);
+    drop(waker);
+    act();
+    until_woken(handle, &count, 1).await;
+}
+
+/// Leaves a waker by `wait` again and again, for a while in which nothing may wake it.
+pub(super) async fn never_woken(handle: &dyn Handle, wait: impl Fn(&Waker)) {
+    let (count, waker) = Count::new();
+    for _ in 0..5 {
+        wait(&waker);
+        sleep(handle, MS).await;
+    }
+    assert_eq!(count.get(), 0, "woken for nothing");
+}
+
+/// Waits for data, reads all of it from the registered end, and clears.
+pub(super) async fn take_data(a: &UnixStream, readiness: &dyn Readiness) -> Tick {
+    let tick = readable(readiness).await;
+    drain(a);
+    readiness.clear_readable(tick);
+    tick
+}
+
 fn ready(poll: Poll<io::Result<Tick>>) -> Option<Tick> {
     match poll {
         Poll::Ready(tick) => Some(tick.expect("a tick")),
@@ -109,6 +146,13 @@ pub(super) fn pair() -> (UnixStream, UnixStream) {
         end.set_nonblocking(true).expect("non-blocking mode");
     }
     (a, b)
+}
+
+/// Two ends of a connection, and the registration of the first one.
+pub(super) fn registered_pair(handle: &dyn Handle) -> (UnixStream, UnixStream, Box<dyn Readiness>) {
+    let (a, b) = pair();
+    let readiness = handle.register(a.as_fd()).expect("registered");
+    (a, b, readiness)
 }
 
 pub(super) fn send(mut stream: &UnixStream, bytes: &[u8]) {
