@@ -113,6 +113,16 @@ fn law_case_on_the_multi_thread_runtime_is_a_task_that_changes_threads() {
 
 #[cfg(feature = "tokio")]
 #[test]
+fn law_case_that_is_ready_at_once_has_changed_threads_too() {
+    let (made, polled) = as_a_law_case(|| {
+        let made = std::thread::current().id();
+        async move { (made, std::thread::current().id()) }
+    });
+    assert_ne!(made, polled);
+}
+
+#[cfg(feature = "tokio")]
+#[test]
 fn panic_of_a_law_case_leaves_the_multi_thread_runtime() {
     suite::keep_panics();
     let panicked = std::panic::catch_unwind(|| as_a_law_case(|| async { panic!("on purpose") }));

@@ -3,10 +3,12 @@
 use super::guarded::{Guarded, block_on};
 use super::{HostError, Sendable, kept, lock};
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::mem;
 use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use trine_backend::{Backend, Driver, Handle};
 
 /// A backend as the cases of the laws see it.
@@ -95,8 +97,10 @@ impl<'a> Subject<'a> {
         };
         let backend = Arc::clone(self.backend);
         let (fut, out) = kept(async move {
-            let handle = backend.ambient().expect("the backend serves here");
-            make(handle).await
+            let fut = make(backend.ambient().expect("the backend serves here"));
+            // So that a future which is ready at its first poll is moved, too, if the executor moves.
+            back_to_the_executor().await;
+            fut.await
         });
         match executor.run(fut) {
             Ok(()) => {}
@@ -107,6 +111,18 @@ impl<'a> Subject<'a> {
         let value = lock(&out).take();
         value.expect("the executor returns when the future is ready")
     }
+}
+
+async fn back_to_the_executor() {
+    let mut back = false;
+    poll_fn(|cx| {
+        if !mem::replace(&mut back, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// Runs a future to its end on a driver, on this thread; it may borrow.
