@@ -1,7 +1,8 @@
 //! L1 to L7: driving a future.
 
 use super::support::{
-    Count, FAR, MS, alarm_at, pend, poll_alarm, readable, registered_pair, send, sleep, wait_readable, waker, yield_now,
+    Count, FAR, MS, alarm_at, pend, poll_alarm, readable, registered_pair, send, sleep, wait_readable, waiting_alarm,
+    waker, yield_now,
 };
 use crate::case::{Case, backend};
 use crate::host::{Subject, drive_on};
@@ -128,6 +129,7 @@ fn many_wakes_at_once_are_one_poll_at_least(subject: &Subject<'_>) -> Result<()>
             polls += 1;
             if polls == 1 {
                 (0..1_000).for_each(|_| cx.waker().wake_by_ref());
+                return Poll::Pending;
             }
             end.poll(cx).map(|()| polls)
         })
@@ -190,12 +192,13 @@ fn wake_of_others_costs_no_poll(subject: &Subject<'_>) -> Result<()> {
     let polls = subject.drive(|handle| {
         let mut polls = 0;
         let (other, other_waker) = Count::new();
-        let mut others: Vec<_> = (1..=20).map(|n| alarm_at(&*handle, Instant::now() + n * MS)).collect();
-        let mut end = alarm_at(&*handle, Instant::now() + 50 * MS);
+        let (mut others, mut end) = (Vec::new(), alarm_at(&*handle, Instant::now() + FAR));
         poll_fn(move |cx| {
             polls += 1;
             if polls == 1 {
-                others.iter_mut().for_each(|alarm| assert!(poll_alarm(&mut **alarm, &other_waker).is_pending()));
+                others.extend((1..=20).map(|n| waiting_alarm(&*handle, n * MS, &other_waker)));
+                let last = others.iter().map(|(_, at)| *at).max().expect("there are some");
+                end.set(Some(last + 30 * MS));
             }
             let ended = end.poll(cx);
             assert!(ended.is_pending() || other.get() == 20, "the others were not woken");
@@ -220,8 +223,7 @@ async fn busy(mut done: impl FnMut() -> bool) {
 fn busy_future_gets_its_alarm(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
         let (count, waker) = Count::new();
-        let mut alarm = alarm_at(&*handle, Instant::now() + 5 * MS);
-        assert!(poll_alarm(&mut *alarm, &waker).is_pending());
+        let (mut alarm, _) = waiting_alarm(&*handle, 5 * MS, &waker);
         busy(|| count.get() == 1).await;
         assert!(poll_alarm(&mut *alarm, &waker).is_ready());
     });

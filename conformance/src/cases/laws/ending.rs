@@ -2,7 +2,7 @@
 
 use super::support::{
     Count, FAR, MS, alarm_at, fired, pair, pend, poll_alarm, readable, registered_pair, send, sleep, until_woken,
-    wait_readable, writable,
+    wait_readable, waiting_alarm, writable,
 };
 use crate::case::{Case, backend};
 use crate::host::{Subject, block_on};
@@ -133,8 +133,7 @@ fn waker_may_use_its_loop(subject: &Subject<'_>) -> Result<()> {
         let busy = Arc::new(Busy { handle: Arc::clone(&handle), readiness: Mutex::default(), count: Count::default() });
         let waker = Waker::from(Arc::clone(&busy));
         let readiness = handle.register(a.as_fd()).expect("registered");
-        let mut alarm = alarm_at(&*handle, Instant::now() + 5 * MS);
-        assert!(poll_alarm(&mut *alarm, &waker).is_pending());
+        let _alarm = waiting_alarm(&*handle, 5 * MS, &waker);
         wait_readable(&*readiness, &waker);
         *busy.readiness.lock().expect("unpoisoned") = Some(readiness);
         send(&b, b"x");

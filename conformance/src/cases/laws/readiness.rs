@@ -1,8 +1,8 @@
 //! L14 to L19: readiness, its end, and its two directions.
 
 use super::support::{
-    MS, drain, fill, is_readable, is_writable, never_woken, pair, readable, registered_pair, send, take_data, turn,
-    until_reader_is_woken_by, until_woken, wait_both, wait_readable, wait_writable, writable, yield_now,
+    MS, all_news, drain, fill, is_readable, is_writable, never_woken, pair, readable, registered_pair, send, take_data,
+    turn, until_reader_is_woken_by, until_woken, wait_both, wait_readable, wait_writable, writable, yield_now,
 };
 use crate::case::{Case, backend};
 use crate::host::Subject;
@@ -140,7 +140,7 @@ fn readiness_lasts_until_it_is_cleared(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
         let (_a, b, readiness) = registered_pair(&*handle);
         send(&b, b"x");
-        let first = readable(&*readiness).await;
+        let first = all_news(&*handle, &*readiness).await;
         writable(&*readiness).await;
         for _ in 0..3 {
             yield_now().await;
@@ -169,7 +169,7 @@ fn cleared_source_waits_for_more_data(subject: &Subject<'_>) -> Result<()> {
         let (a, b, readiness) = registered_pair(&*handle);
         for _ in 0..20 {
             send(&b, b"x");
-            take_data(&a, &*readiness).await;
+            take_data(&*handle, &a, &*readiness).await;
             turn(&*handle).await;
             assert_eq!(is_readable(&*readiness), None);
         }
@@ -194,7 +194,7 @@ fn clear_after_a_short_read_loses_nothing(subject: &Subject<'_>) -> Result<()> {
         let (a, b, readiness) = registered_pair(&*handle);
         for _ in 0..20 {
             send(&b, b"x");
-            let tick = readable(&*readiness).await;
+            let tick = all_news(&*handle, &*readiness).await;
             assert_eq!((&a).read(&mut [0; 8]).expect("a byte"), 1); // short, and no probe after it
             assert!(!tick.is_hangup());
             readiness.clear_readable(tick);
@@ -227,9 +227,9 @@ fn clear_with_an_old_tick_does_nothing(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
         let (a, b, readiness) = registered_pair(&*handle);
         send(&b, b"x");
-        let old = take_data(&a, &*readiness).await;
+        let old = take_data(&*handle, &a, &*readiness).await;
         send(&b, b"y");
-        let new = readable(&*readiness).await;
+        let new = all_news(&*handle, &*readiness).await;
         assert_ne!(old, new, "a tick that was used before");
         readiness.clear_readable(old);
         assert_eq!(is_readable(&*readiness), Some(new));
@@ -242,7 +242,7 @@ fn clear_of_one_direction_leaves_the_other(subject: &Subject<'_>) -> Result<()> 
         let (a, b, readiness) = registered_pair(&*handle);
         send(&b, b"x");
         writable(&*readiness).await;
-        take_data(&a, &*readiness).await;
+        take_data(&*handle, &a, &*readiness).await;
         assert_eq!(is_readable(&*readiness), None);
         assert!(is_writable(&*readiness).is_some());
 

@@ -288,7 +288,7 @@ fn second_registration_is_refused_or_independent(subject: &Subject<'_>) -> Resul
         if let Ok(second) = second {
             readable(&*second).await;
             drop(second);
-            take_data(&a, &*first).await;
+            take_data(&*handle, &a, &*first).await;
             send(&b, b"y");
             readable(&*first).await;
         }

@@ -51,6 +51,25 @@ pub(super) fn poll_alarm(alarm: &mut dyn Alarm, waker: &Waker) -> Poll<()> {
     alarm.poll(&mut Context::from_waker(waker))
 }
 
+/// An alarm that waits with that waker, and its instant: it was polled before. A machine that is too slow for `time` gets
+/// longer ones.
+pub(super) fn waiting_alarm(handle: &dyn Handle, mut time: Duration, waker: &Waker) -> (Box<dyn Alarm>, Instant) {
+    loop {
+        let at = Instant::now() + time;
+        let mut alarm = alarm_at(handle, at);
+        if poll_alarm(&mut *alarm, waker).is_pending() {
+            return (alarm, at);
+        }
+        assert!(Instant::now() >= at, "early by {:?}", at - Instant::now());
+        time *= 2;
+    }
+}
+
+/// Until so long after the instant that whoever waited for it has been woken.
+pub(super) async fn sleep_past(handle: &dyn Handle, at: Instant) {
+    fired(&mut *alarm_at(handle, at + 8 * MS)).await;
+}
+
 pub(super) async fn sleep(handle: &dyn Handle, time: Duration) {
     fired(&mut *alarm_at(handle, Instant::now() + time)).await;
 }
@@ -124,9 +143,17 @@ pub(super) async fn never_woken(handle: &dyn Handle, wait: impl Fn(&Waker)) {
     assert_eq!(count.get(), 0, "woken for nothing");
 }
 
+/// Waits for data, and until the loop has told all it knows of it. One that runs on another thread may tell of a few bytes
+/// twice: the system has them before it gives notice of them.
+pub(super) async fn all_news(handle: &dyn Handle, readiness: &dyn Readiness) -> Tick {
+    readable(readiness).await;
+    turn(handle).await;
+    readable(readiness).await
+}
+
 /// Waits for data, reads all of it from the registered end, and clears.
-pub(super) async fn take_data(a: &UnixStream, readiness: &dyn Readiness) -> Tick {
-    let tick = readable(readiness).await;
+pub(super) async fn take_data(handle: &dyn Handle, a: &UnixStream, readiness: &dyn Readiness) -> Tick {
+    let tick = all_news(handle, readiness).await;
     drain(a);
     readiness.clear_readable(tick);
     tick

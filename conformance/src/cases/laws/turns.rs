@@ -67,7 +67,7 @@ fn turn_reports_what_comes_again(subject: &Subject<'_>) -> Result<()> {
             send(&b, b"x");
             turn(&*handle).await;
             assert_eq!(count.get(), round, "not woken by the end of the turn");
-            take_data(&a, &*readiness).await;
+            take_data(&*handle, &a, &*readiness).await;
         }
     });
     Ok(())
