@@ -20,6 +20,7 @@ use crate::task::header::{self, DONE, Header, QUEUED};
 use crate::task::local::Locals;
 use crate::task::wake;
 use crate::testing::Order;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::task::{Context, Poll};
@@ -84,7 +85,7 @@ impl CoreSlot {
     /// The queue is not empty.
     #[inline(always)]
     unsafe fn run_queue<E: TaskError, const SPECIAL: bool>(&self, root: &Root, batches: u32) {
-        let mut left = batches;
+        let (mut left, mut first) = (batches, true);
         let mut last = if SPECIAL { self.permute(root) } else { self.tail.get() };
         // SAFETY: this thread's.
         let a = unsafe { &*context::pointer() };
@@ -92,7 +93,9 @@ impl CoreSlot {
         loop {
             let at = self.head.get();
             let budget = root.budget.get();
-            if budget == 0 || (SPECIAL && !root.host_has_budget()) {
+            // The first one is run whatever the host says: a nursery is where its task goes on, on its way to what is
+            // inside, and entering one is no checkpoint.
+            if budget == 0 || (SPECIAL && !mem::take(&mut first) && !root.host_has_budget()) {
                 break;
             }
             root.budget.set(budget - 1);

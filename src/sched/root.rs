@@ -398,12 +398,12 @@ impl Root {
         old.is_some()
     }
 
-    /// Whether the host lets another task be polled: the first one of a turn always, so that a neighbour who spends the
-    /// budget first cannot starve the tree. A host that never said no is not asked: it costs one pass in vain to learn
+    /// Whether the host lets a nursery poll another task after its first one, which it always polls: so a neighbour who
+    /// spends the budget first cannot starve the tree, however deep what is runnable lies. A host that never said no is not asked: it costs one pass in vain to learn
     /// that it does, and most hosts have no say.
     #[inline(always)]
     pub(crate) fn host_has_budget(&self) -> bool {
-        !self.host_limits.get() || self.budget.get() == BUDGET || self.ask_host()
+        !self.host_limits.get() || self.ask_host()
     }
 
     #[inline(never)]
