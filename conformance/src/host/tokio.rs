@@ -2,7 +2,8 @@
 //!
 //! The task of the multi-thread runtime is made to change threads between polls: once it is pending, its next polls are
 //! refused on the same thread. The worker gives its core away and waits a moment, and the task is woken, so that another
-//! worker finds it. After [`MOVES`] moves the task is left where it is, so that long programs do not take for ever.
+//! worker finds it. A hosted tree finds tokio's budget spent in these polls, so it goes back to its worker after each pass
+//! and is moved more often. After [`MOVES`] moves the task is left where it is, so that long programs do not take for ever.
 
 use super::guarded::Guarded;
 use super::{Executor, Host, HostError, Local, Sendable, Subject, lock};
@@ -15,6 +16,7 @@ use std::task::{Context, Poll};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::coop;
 use trine_backend::Backend;
 
 /// How often a future is moved to another thread.
@@ -94,8 +96,14 @@ impl Executor for CurrentThread {
 /// A spawned task, which changes threads.
 impl Executor for MultiThread {
     fn run(&self, fut: Sendable) -> Result<(), HostError> {
+        self.spawn(fut, false)
+    }
+}
+
+impl MultiThread {
+    fn spawn(&self, fut: Sendable, spends: bool) -> Result<(), HostError> {
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let task = self.runtime.spawn(Moving { inner: Guarded::new(fut), seen: Arc::clone(&seen) });
+        let task = self.runtime.spawn(Moving { inner: Guarded::new(fut), seen: Arc::clone(&seen), spends });
         // This thread only waits for the task: it is none of the workers.
         let ended = self.runtime.block_on(task);
         ended.unwrap_or_else(|error| Err(HostError::Broken(error.to_string())))?;
@@ -143,7 +151,7 @@ impl Host for MultiThread {
     }
 
     fn run_sendable(&self, builder: trine::Builder, fut: Sendable) -> Result<(), HostError> {
-        self.run(Box::pin(builder.host(fut)))
+        self.spawn(Box::pin(builder.host(fut)), true)
     }
 
     fn stays(&self) -> bool {
@@ -181,6 +189,8 @@ struct Seen {
 struct Moving<F> {
     inner: Guarded<F>,
     seen: Arc<Mutex<Seen>>,
+    /// Each poll that is followed by a move finds tokio's budget spent.
+    spends: bool,
 }
 
 impl<F: Future<Output = ()>> Future for Moving<F> {
@@ -188,7 +198,7 @@ impl<F: Future<Output = ()>> Future for Moving<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let here = thread::current().id();
-        let refused = {
+        let (refused, moves) = {
             let mut seen = lock(&self.seen);
             let refused = seen.last == Some(here) && seen.moves < MOVES && seen.refusals < REFUSALS;
             if refused {
@@ -200,13 +210,26 @@ impl<F: Future<Output = ()>> Future for Moving<F> {
                 seen.threads.insert(here);
                 seen.last = Some(here);
             }
-            refused
+            (refused, seen.moves < MOVES)
         };
         if refused {
             tokio::task::block_in_place(|| thread::sleep(PAUSE));
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        if self.spends && moves {
+            spend_budget(cx);
+        }
         Pin::new(&mut self.inner).poll(cx)
+    }
+}
+
+/// Leaves nothing of the task's cooperative budget for this poll.
+fn spend_budget(cx: &mut Context<'_>) {
+    while coop::has_budget_remaining() {
+        match coop::poll_proceed(cx) {
+            Poll::Ready(unit) => unit.made_progress(),
+            Poll::Pending => break,
+        }
     }
 }
