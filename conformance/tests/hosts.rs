@@ -80,3 +80,51 @@ fn future_on_the_multi_thread_runtime_changes_threads() {
     });
     assert!(threads.unwrap().unwrap() > 1);
 }
+
+/// Runs a future as the cases of the laws do.
+#[cfg(feature = "tokio")]
+fn as_a_law_case<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    make: impl Fn() -> F + Clone + Send + 'static,
+) -> T {
+    let mut out = None;
+    let host = host::named("tokio-multi-thread").remove(0);
+    host.with_subject(&mut |subject| {
+        let make = make.clone();
+        out = Some(subject.drive(move |_| make()));
+    });
+    out.expect("there is a backend")
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn law_case_on_the_multi_thread_runtime_is_a_task_that_changes_threads() {
+    let here = std::thread::current().id();
+    let seen = as_a_law_case(|| async {
+        let mut seen = Vec::new();
+        for _ in 0..5 {
+            seen.push((tokio::task::try_id(), std::thread::current().id()));
+            tokio::task::yield_now().await;
+        }
+        seen
+    });
+    assert!(seen.iter().all(|(task, thread)| task.is_some() && task == &seen[0].0 && *thread != here), "{seen:?}");
+    assert!(seen.iter().any(|(_, thread)| *thread != seen[0].1), "{seen:?}");
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn law_case_that_is_ready_at_once_has_changed_threads_too() {
+    let (made, polled) = as_a_law_case(|| {
+        let made = std::thread::current().id();
+        async move { (made, std::thread::current().id()) }
+    });
+    assert_ne!(made, polled);
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn panic_of_a_law_case_leaves_the_multi_thread_runtime() {
+    suite::keep_panics();
+    let panicked = std::panic::catch_unwind(|| as_a_law_case(|| async { panic!("on purpose") }));
+    assert_eq!(panicked.unwrap_err().downcast_ref::<String>().map(String::as_str), Some("on purpose"));
+}

@@ -24,6 +24,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::task::{Context, Poll};
 
+/// Polls beyond the budget of a turn: as many nurseries may lie in each other, and still the innermost one goes on. A bound,
+/// since a task may enter any number of nurseries without a checkpoint.
+const DEPTH: i32 = 1 << 16;
 /// Batches that a nursery runs in one poll.
 const BATCHES: u32 = 32;
 
@@ -85,6 +88,9 @@ impl CoreSlot {
     #[inline(always)]
     unsafe fn run_queue<E: TaskError, const SPECIAL: bool>(&self, root: &Root, batches: u32) {
         let mut left = batches;
+        // The first one is run whatever the budgets say: a nursery is where its task goes on, on its way to what is inside,
+        // and entering one is no checkpoint.
+        let mut spent = -DEPTH;
         let mut last = if SPECIAL { self.permute(root) } else { self.tail.get() };
         // SAFETY: this thread's.
         let a = unsafe { &*context::pointer() };
@@ -92,9 +98,10 @@ impl CoreSlot {
         loop {
             let at = self.head.get();
             let budget = root.budget.get();
-            if budget == 0 || (SPECIAL && !root.host_has_budget()) {
+            if budget <= spent || (SPECIAL && spent == 0 && !root.host_has_budget()) {
                 break;
             }
+            spent = 0;
             root.budget.set(budget - 1);
             // SAFETY: queued tasks are alive; the last one of the batch is on the queue until it is taken here.
             let h = unsafe { &*at };

@@ -39,7 +39,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 /// Polls of tasks in one turn, before the host gets its thread back.
-const BUDGET: u32 = 1024;
+const BUDGET: i32 = 1024;
 /// Passes between two readings of a real clock.
 const PASSES_PER_CLOCK: u32 = 64;
 
@@ -60,7 +60,8 @@ pub(crate) struct Root {
     pub(crate) pool: Pool,
     pub(crate) main: Cell<*const Header>,
     pub(crate) main_woken: Cell<bool>,
-    pub(crate) budget: Cell<u32>,
+    /// Polls that are left to the turn; below zero only for the first task of each nursery.
+    pub(crate) budget: Cell<i32>,
     /// `Cancelled` errors delivered so far.
     pub(crate) deliveries: Cell<u64>,
     pub(crate) timers: RefCell<Timers>,
@@ -422,12 +423,12 @@ impl Root {
         old.is_some()
     }
 
-    /// Whether the host lets another task be polled: the first one of a turn always, so that a neighbour who spends the
-    /// budget first cannot starve the tree. A host that never said no is not asked: it costs one pass in vain to learn
-    /// that it does, and most hosts have no say.
+    /// Whether the host lets a nursery poll another task after its first one, which it always polls: so a neighbour who
+    /// spends the budget first cannot starve the tree, however deep what is runnable lies. A host that never said no is not
+    /// asked: it costs one pass in vain to learn that it does, and most hosts have no say.
     #[inline(always)]
     pub(crate) fn host_has_budget(&self) -> bool {
-        !self.host_limits.get() || self.budget.get() == BUDGET || self.ask_host()
+        !self.host_limits.get() || self.ask_host()
     }
 
     #[inline(never)]
@@ -600,7 +601,7 @@ impl Root {
                     self.read_clock();
                 }
                 if self.main_woken.get() {
-                    let spent = self.budget.get() == 0 || passes >= BUDGET;
+                    let spent = self.budget.get() <= 0 || passes >= BUDGET.unsigned_abs();
                     if spent || self.host_refused.get() || !self.ask_host() {
                         host.waker().wake_by_ref();
                         break Turn::Pending;

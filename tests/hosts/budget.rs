@@ -1,13 +1,16 @@
 //! tokio's cooperative budget, and the tree's own: who gives way to whom.
 
-use std::cell::Cell;
-use std::future::poll_fn;
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::task::coop;
 use trine::{Builder, Result, backend, local_nursery};
 
 use crate::support::{current_thread, ok};
@@ -133,5 +136,60 @@ fn a_neighbour_in_the_same_task_that_spends_the_budget_does_not_starve_the_tree(
             }
         };
         tokio::join!(neighbour, tree).1
+    })
+}
+
+#[test]
+fn entering_a_nursery_is_no_checkpoint_though_the_budget_is_spent() -> Result<()> {
+    current_thread().block_on(async {
+        let (spent, waiting, seen) = (Cell::new(false), Cell::new(None), RefCell::new(Vec::new()));
+        let mut tree = pin!(local_nursery(async |n| {
+            // By the timer the tree meets its host, and at the end of a turn it learns that this one has a budget.
+            trine::sleep(Duration::from_millis(1)).await?;
+            spent.set(true);
+            for _ in 0..2 {
+                let mut left = None;
+                poll_fn(|cx| match left.replace(()) {
+                    Some(()) => Poll::Ready(()),
+                    None => {
+                        waiting.set(Some(cx.waker().clone()));
+                        Poll::Pending
+                    }
+                })
+                .await;
+            }
+            n.start_soon(async {
+                seen.borrow_mut().push("sibling");
+                Ok(())
+            });
+            local_nursery(async |inner| {
+                seen.borrow_mut().push("body");
+                local_nursery(async |_| {
+                    seen.borrow_mut().push("body of its body");
+                    Ok(())
+                })
+                .await?;
+                inner.start_soon(async {
+                    seen.borrow_mut().push("child");
+                    Ok(())
+                });
+                Ok(())
+            })
+            .await
+        }));
+        poll_fn(|cx| {
+            while spent.get() && coop::has_budget_remaining() {
+                let Poll::Ready(unit) = coop::poll_proceed(cx) else { break };
+                unit.made_progress();
+            }
+            let polled = tree.as_mut().poll(cx);
+            if let Some(waker) = waiting.take() {
+                waker.wake();
+            }
+            polled
+        })
+        .await?;
+        assert_eq!(*seen.borrow(), ["body", "body of its body", "sibling", "child"]);
+        ok()
     })
 }

@@ -636,3 +636,24 @@ fn a_thousand_children_in_shuffled_order_all_run() {
         assert_eq!(sum.into_inner().unwrap(), 499_500);
     }
 }
+
+/// A tree that is deeper than a turn has polls still comes to its innermost task.
+#[test]
+fn nurseries_lie_in_each_other_deeper_than_a_turn_is_long() {
+    fn deep(levels: u32) -> std::pin::Pin<Box<dyn Future<Output = trine::Result<u32>> + Send>> {
+        Box::pin(async move {
+            if levels == 0 {
+                trine::checkpoint().await?;
+                return Ok(1);
+            }
+            trine::nursery(async move |n| {
+                n.start_soon(async { Ok(trine::checkpoint().await?) });
+                Ok(deep(levels - 1).await? + 1)
+            })
+            .await
+        })
+    }
+    let run = || run(deep(3_000)).unwrap();
+    let levels = std::thread::Builder::new().stack_size(1 << 28).spawn(run).unwrap().join().unwrap();
+    assert_eq!(levels, 3_001);
+}

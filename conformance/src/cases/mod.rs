@@ -27,7 +27,8 @@
 //! 3. It fails by a panic (`assert!`) or by returning an error, and passes with `Ok(())`. It must be right on every host
 //!    and under every order; `.fifo()` after the macro excuses it from the latter. If this machine lacks what it needs:
 //!    `return Err(skip("no IPv6"))`.
-//! 4. The future is `Send + 'static`, since a host may poll it on several threads. No sleeping to wait in real time, no
+//! 4. The future is `Send + 'static`, also in a law case, since a host may poll it on several threads. Only what is
+//!    about `drive` itself takes a driver, with `.needs_driver()`. No sleeping to wait in real time, no
 //!    assertion on real durations; after 30 s of real time a case has failed.
 //! 5. A new file is registered by one `mod` and one line in `TABLES`, at the foot of this file.
 //!

@@ -2,7 +2,7 @@
 
 use super::Fault;
 use super::wrap::{Twist, twisted};
-use crate::host::{Executor, Parking};
+use crate::host::block_on;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -161,7 +161,7 @@ struct Nesting;
 impl Twist for Nesting {
     fn drive(&self, driver: &mut dyn Driver, mut fut: Fut<'_>) -> io::Result<()> {
         if driver.drive(fut.as_mut()).is_err() {
-            Parking.block_on(fut);
+            block_on(fut);
         }
         Ok(())
     }

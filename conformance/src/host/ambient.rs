@@ -3,7 +3,7 @@
 use super::driven::Shared;
 use super::guarded::{Guarded, block_on};
 use super::subject::Parking;
-use super::{Host, HostError, Local, Sendable, Subject};
+use super::{Executor, Host, HostError, Local, Sendable, Subject};
 use std::fmt;
 use std::sync::Arc;
 use trine::Builder;
@@ -50,7 +50,7 @@ impl Host for Ambient {
     }
 
     fn run_sendable(&self, builder: Builder, fut: Sendable) -> Result<(), HostError> {
-        block_on(Guarded::new(self.settings(builder).host(fut)))
+        Parking.run(Box::pin(self.settings(builder).host(fut)))
     }
 
     fn stays(&self) -> bool {

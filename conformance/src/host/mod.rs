@@ -14,6 +14,8 @@ mod tokio;
 
 pub use ambient::Ambient;
 pub use driven::Driven;
+#[cfg(unix)]
+pub(crate) use guarded::block_on;
 #[cfg(feature = "async-io")]
 pub use smol::Smol;
 pub use subject::{Executor, Parking, Subject, drive_on};
@@ -83,16 +85,9 @@ impl dyn Host + '_ {
         builder: Builder,
         fut: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, HostError> {
-        let slot = Arc::new(Mutex::new(None));
-        let out = Arc::clone(&slot);
-        self.run_sendable(
-            builder,
-            Box::pin(async move {
-                let value = fut.await;
-                *lock(&out) = Some(value);
-            }),
-        )?;
-        let value = lock(&slot).take();
+        let (fut, out) = kept(fut);
+        self.run_sendable(builder, fut)?;
+        let value = lock(&out).take();
         value.ok_or_else(|| HostError::Broken("it returned before the future was ready".to_owned()))
     }
 }
@@ -154,6 +149,17 @@ pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> String {
 /// Runs `f`; a panic becomes an error.
 fn caught(f: impl FnOnce() -> Result<(), HostError>) -> Result<(), HostError> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|payload| Err(HostError::of_panic(&*payload)))
+}
+
+/// Takes the value away from a future; it is in the second part at the end.
+fn kept<T: Send + 'static>(fut: impl Future<Output = T> + Send + 'static) -> (Sendable, Arc<Mutex<Option<T>>>) {
+    let slot = Arc::new(Mutex::new(None));
+    let out = Arc::clone(&slot);
+    let fut = async move {
+        let value = fut.await;
+        *lock(&out) = Some(value);
+    };
+    (Box::pin(fut), slot)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

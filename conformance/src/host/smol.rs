@@ -4,8 +4,6 @@ use super::guarded::Guarded;
 use super::{Executor, Host, HostError, Local, Sendable, Subject};
 use async_executor::LocalExecutor;
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use trine::Builder;
 use trine_backend::Backend;
@@ -34,14 +32,11 @@ impl fmt::Debug for Smol {
     }
 }
 
-/// An executor for one future.
-struct Spawning;
-
-impl Executor for Spawning {
-    fn block_on(&self, fut: Pin<&mut dyn Future<Output = ()>>) {
-        let executor = LocalExecutor::new();
-        let task = executor.spawn(fut);
-        async_io::block_on(executor.run(task));
+impl Executor for Smol {
+    fn run(&self, fut: Sendable) -> Result<(), HostError> {
+        let executor = async_executor::Executor::new();
+        let task = executor.spawn(Guarded::new(fut));
+        async_io::block_on(executor.run(task))
     }
 }
 
@@ -51,9 +46,7 @@ impl Host for Smol {
     }
 
     fn run_sendable(&self, builder: Builder, fut: Sendable) -> Result<(), HostError> {
-        let executor = async_executor::Executor::new();
-        let task = executor.spawn(Guarded::new(builder.host(fut)));
-        async_io::block_on(executor.run(task))
+        self.run(Box::pin(builder.host(fut)))
     }
 
     fn stays(&self) -> bool {
@@ -75,6 +68,6 @@ impl Host for Smol {
     }
 
     fn with_subject(&self, f: &mut dyn FnMut(&Subject<'_>)) {
-        f(&Subject::ambient(&self.backend, &Spawning));
+        f(&Subject::ambient(&self.backend, self));
     }
 }

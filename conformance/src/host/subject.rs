@@ -1,10 +1,14 @@
 //! A backend, for the cases that judge it through its traits.
 
-use super::guarded;
+use super::guarded::{Guarded, block_on};
+use super::{HostError, Sendable, kept, lock};
 use std::fmt;
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::future::{Future, poll_fn};
+use std::mem;
+use std::panic::resume_unwind;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use trine_backend::{Backend, Driver, Handle};
 
 /// A backend as the cases of the laws see it.
@@ -17,17 +21,21 @@ pub struct Subject<'a> {
 
 /// Something that polls futures and knows nothing of Trine.
 pub trait Executor {
-    /// Polls `fut` to its end, on this thread.
-    fn block_on(&self, fut: Pin<&mut dyn Future<Output = ()>>);
+    /// Polls `fut` to its end, on this thread or on others, and waits for that.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError`]; a panic of the future is `Panicked`.
+    fn run(&self, fut: Sendable) -> Result<(), HostError>;
 }
 
-/// The smallest executor: it parks the thread until there is a wake.
+/// The smallest executor: it polls on this thread, and parks it until there is a wake.
 #[derive(Clone, Copy, Debug)]
 pub struct Parking;
 
 impl Executor for Parking {
-    fn block_on(&self, fut: Pin<&mut dyn Future<Output = ()>>) {
-        guarded::block_on(fut);
+    fn run(&self, fut: Sendable) -> Result<(), HostError> {
+        block_on(Guarded::new(fut))
     }
 }
 
@@ -71,27 +79,53 @@ impl<'a> Subject<'a> {
         self.backend.driver().expect("the backend makes a driver")
     }
 
-    /// Makes a future from the services and runs it to its end on this thread.
+    /// Makes a future from the services and runs it to its end: on this thread by the backend's own loop, wherever it
+    /// likes by an executor, which may move it between polls. So it owns what it uses.
     ///
     /// # Panics
     ///
-    /// If the backend cannot drive it.
-    pub fn drive<T, F: Future<Output = T>>(&self, make: impl FnOnce(Arc<dyn Handle>) -> F) -> T {
+    /// If the future does, or if the backend cannot drive it.
+    pub fn drive<T, F>(&self, make: impl FnOnce(Arc<dyn Handle>) -> F + Send + 'static) -> T
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
         let Some(executor) = self.executor else {
             let mut driver = self.driver();
             let fut = make(driver.handle());
             return drive_on(&mut *driver, fut);
         };
-        let mut out = None;
-        executor.block_on(pin!(async {
-            let handle = self.backend.ambient().expect("the backend serves here");
-            out = Some(make(handle).await);
-        }));
-        out.expect("the executor returns when the future is ready")
+        let backend = Arc::clone(self.backend);
+        let (fut, out) = kept(async move {
+            let fut = make(backend.ambient().expect("the backend serves here"));
+            // So that a future which is ready at its first poll is moved, too, if the executor moves.
+            back_to_the_executor().await;
+            fut.await
+        });
+        match executor.run(fut) {
+            Ok(()) => {}
+            // The report finds the place by the message.
+            Err(HostError::Panicked(message)) => resume_unwind(Box::new(message)),
+            Err(error) => panic!("{error}"),
+        }
+        let value = lock(&out).take();
+        value.expect("the executor returns when the future is ready")
     }
 }
 
-/// Runs a future to its end on a driver.
+async fn back_to_the_executor() {
+    let mut back = false;
+    poll_fn(|cx| {
+        if !mem::replace(&mut back, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// Runs a future to its end on a driver, on this thread; it may borrow.
 ///
 /// # Panics
 ///

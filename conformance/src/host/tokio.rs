@@ -1,8 +1,9 @@
-//! tokio: a hosted tree in `block_on` of a current-thread runtime, and as a task of a multi-thread one.
+//! tokio: futures in `block_on` of a current-thread runtime, and as tasks of a multi-thread one.
 //!
 //! The task of the multi-thread runtime is made to change threads between polls: once it is pending, its next polls are
 //! refused on the same thread. The worker gives its core away and waits a moment, and the task is woken, so that another
-//! worker finds it. After [`MOVES`] moves the task is left where it is, so that long programs do not take for ever.
+//! worker finds it. A hosted tree finds tokio's budget spent in these polls, so it goes back to its worker after each pass
+//! and is moved more often. After [`MOVES`] moves the task is left where it is, so that long programs do not take for ever.
 
 use super::guarded::Guarded;
 use super::{Executor, Host, HostError, Local, Sendable, Subject, lock};
@@ -15,6 +16,7 @@ use std::task::{Context, Poll};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::coop;
 use trine_backend::Backend;
 
 /// How often a future is moved to another thread.
@@ -84,9 +86,32 @@ fn current_thread() -> Result<Runtime, HostError> {
     Builder::new_current_thread().enable_all().build().map_err(|error| HostError::Broken(error.to_string()))
 }
 
-impl Executor for Runtime {
-    fn block_on(&self, fut: Pin<&mut dyn Future<Output = ()>>) {
-        Self::block_on(self, fut);
+/// A current-thread runtime, a new one for each future.
+impl Executor for CurrentThread {
+    fn run(&self, fut: Sendable) -> Result<(), HostError> {
+        current_thread()?.block_on(Guarded::new(fut))
+    }
+}
+
+/// A spawned task, which changes threads.
+impl Executor for MultiThread {
+    fn run(&self, fut: Sendable) -> Result<(), HostError> {
+        self.spawn(fut, false)
+    }
+}
+
+impl MultiThread {
+    fn spawn(&self, fut: Sendable, spends: bool) -> Result<(), HostError> {
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let task = self.runtime.spawn(Moving { inner: Guarded::new(fut), seen: Arc::clone(&seen), spends });
+        // This thread only waits for the task: it is none of the workers.
+        let ended = self.runtime.block_on(task);
+        ended.unwrap_or_else(|error| Err(HostError::Broken(error.to_string())))?;
+        let seen = lock(&seen);
+        if seen.polls >= 2 && seen.threads.len() < 2 {
+            return Err(HostError::Broken(format!("{} polls, all on one thread", seen.polls)));
+        }
+        Ok(())
     }
 }
 
@@ -96,7 +121,7 @@ impl Host for CurrentThread {
     }
 
     fn run_sendable(&self, builder: trine::Builder, fut: Sendable) -> Result<(), HostError> {
-        current_thread()?.block_on(Guarded::new(builder.host(fut)))
+        self.run(Box::pin(builder.host(fut)))
     }
 
     fn stays(&self) -> bool {
@@ -116,8 +141,7 @@ impl Host for CurrentThread {
     }
 
     fn with_subject(&self, f: &mut dyn FnMut(&Subject<'_>)) {
-        let runtime = current_thread().expect("a runtime");
-        f(&Subject::ambient(&self.backend, &runtime));
+        f(&Subject::ambient(&self.backend, self));
     }
 }
 
@@ -127,15 +151,7 @@ impl Host for MultiThread {
     }
 
     fn run_sendable(&self, builder: trine::Builder, fut: Sendable) -> Result<(), HostError> {
-        let seen = Arc::new(Mutex::new(Seen::default()));
-        let task = self.runtime.spawn(Moving { inner: Guarded::new(builder.host(fut)), seen: Arc::clone(&seen) });
-        let ended = self.runtime.block_on(task);
-        ended.unwrap_or_else(|error| Err(HostError::Broken(error.to_string())))?;
-        let seen = lock(&seen);
-        if seen.polls >= 2 && seen.threads.len() < 2 {
-            return Err(HostError::Broken(format!("{} polls, all on one thread", seen.polls)));
-        }
-        Ok(())
+        self.spawn(Box::pin(builder.host(fut)), true)
     }
 
     fn stays(&self) -> bool {
@@ -155,7 +171,7 @@ impl Host for MultiThread {
     }
 
     fn with_subject(&self, f: &mut dyn FnMut(&Subject<'_>)) {
-        f(&Subject::ambient(&self.backend, &self.runtime));
+        f(&Subject::ambient(&self.backend, self));
     }
 }
 
@@ -173,6 +189,8 @@ struct Seen {
 struct Moving<F> {
     inner: Guarded<F>,
     seen: Arc<Mutex<Seen>>,
+    /// Each poll that is followed by a move finds tokio's budget spent.
+    spends: bool,
 }
 
 impl<F: Future<Output = ()>> Future for Moving<F> {
@@ -180,7 +198,7 @@ impl<F: Future<Output = ()>> Future for Moving<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let here = thread::current().id();
-        let refused = {
+        let (refused, moves) = {
             let mut seen = lock(&self.seen);
             let refused = seen.last == Some(here) && seen.moves < MOVES && seen.refusals < REFUSALS;
             if refused {
@@ -192,13 +210,26 @@ impl<F: Future<Output = ()>> Future for Moving<F> {
                 seen.threads.insert(here);
                 seen.last = Some(here);
             }
-            refused
+            (refused, seen.moves < MOVES)
         };
         if refused {
             tokio::task::block_in_place(|| thread::sleep(PAUSE));
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        if self.spends && moves {
+            spend_budget(cx);
+        }
         Pin::new(&mut self.inner).poll(cx)
+    }
+}
+
+/// Leaves nothing of the task's cooperative budget for this poll.
+fn spend_budget(cx: &mut Context<'_>) {
+    while coop::has_budget_remaining() {
+        match coop::poll_proceed(cx) {
+            Poll::Ready(unit) => unit.made_progress(),
+            Poll::Pending => break,
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! L8 to L13: alarms.
 
 use super::support::{
-    Count, FAR, MS, alarm_at, fired, pair, poll_alarm, send, sleep, until_woken, wait_readable, wait_writable,
-    yield_now,
+    Count, FAR, MS, alarm_at, drain, fill, fired, pair, poll_alarm, send, sleep, sleep_past, until_woken,
+    wait_readable, wait_writable, waiting_alarm, yield_now,
 };
 use crate::case::{Case, backend};
 use crate::host::Subject;
@@ -157,12 +157,12 @@ fn set_forgets_the_outcome(subject: &Subject<'_>) -> Result<()> {
 fn set_to_later_postpones(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
         let (count, waker) = Count::new();
-        let mut alarm = alarm_at(&*handle, Instant::now() + 2 * MS);
-        assert!(poll_alarm(&mut *alarm, &waker).is_pending());
+        let (mut alarm, at) = waiting_alarm(&*handle, 10 * MS, &waker);
         alarm.set(Some(Instant::now() + FAR));
+        let in_time = Instant::now() < at;
         assert!(poll_alarm(&mut *alarm, &waker).is_pending());
-        sleep(&*handle, 10 * MS).await;
-        assert_eq!(count.get(), 0);
+        sleep_past(&*handle, at).await;
+        assert!(!in_time || count.get() == 0, "woken at an instant that was put off");
         assert!(poll_alarm(&mut *alarm, &waker).is_pending());
     });
     Ok(())
@@ -185,17 +185,17 @@ fn set_to_none_means_never(subject: &Subject<'_>) -> Result<()> {
         let (count, waker) = Count::new();
         let mut unset = handle.alarm().expect("an alarm");
         assert!(poll_alarm(&mut *unset, &waker).is_pending());
-        let mut alarm = alarm_at(&*handle, Instant::now() + 2 * MS);
-        assert!(poll_alarm(&mut *alarm, &waker).is_pending());
+        let (mut alarm, at) = waiting_alarm(&*handle, 10 * MS, &waker);
         alarm.set(None);
+        let in_time = Instant::now() < at;
         let mut late = alarm_at(&*handle, Instant::now());
         fired(&mut *late).await;
         late.set(None);
         for alarm in [&mut unset, &mut alarm, &mut late] {
             assert!(poll_alarm(&mut **alarm, &waker).is_pending());
         }
-        sleep(&*handle, 10 * MS).await;
-        assert_eq!(count.get(), 0);
+        sleep_past(&*handle, at).await;
+        assert!(!in_time || count.get() == 0, "woken by an alarm that is not set");
     });
     Ok(())
 }
@@ -237,7 +237,7 @@ fn alarm_set_on_another_thread_is_noticed_by_a_sleeping_loop(subject: &Subject<'
     subject.drive(|handle| async move {
         let (tx, rx) = mpsc::channel();
         let mut moved = Some(handle.alarm().expect("an alarm"));
-        poll_fn(|cx| {
+        poll_fn(move |cx| {
             if let Some(mut alarm) = moved.take() {
                 let (waker, tx) = (cx.waker().clone(), tx.clone());
                 thread::spawn(move || {
@@ -266,11 +266,11 @@ fn alarm_set_on_another_thread_is_noticed_by_a_sleeping_loop(subject: &Subject<'
 fn dropped_alarm_wakes_nobody(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
         let (count, waker) = Count::new();
-        let mut alarm = alarm_at(&*handle, Instant::now() + 3 * MS);
-        let waiting = poll_alarm(&mut *alarm, &waker).is_pending();
+        let (alarm, at) = waiting_alarm(&*handle, 10 * MS, &waker);
         drop(alarm);
-        sleep(&*handle, 10 * MS).await;
-        assert!(!waiting || count.get() == 0, "woken by an alarm that is gone");
+        let in_time = Instant::now() < at;
+        sleep_past(&*handle, at).await;
+        assert!(!in_time || count.get() == 0, "woken by an alarm that is gone");
     });
     Ok(())
 }
@@ -291,11 +291,16 @@ fn alarm_dropped_on_another_thread_leaves_the_others(subject: &Subject<'_>) -> R
 
 fn alarm_wakes_the_waker_of_its_last_poll(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
-        let ((old, old_waker), (new, new_waker)) = (Count::new(), Count::new());
-        let mut alarm = alarm_at(&*handle, Instant::now() + 10 * MS);
-        for waker in [&old_waker, &new_waker] {
-            assert!(poll_alarm(&mut *alarm, waker).is_pending());
-        }
+        let mut time = 10 * MS;
+        let (old, new, _alarm) = loop {
+            let ((old, old_waker), (new, new_waker)) = (Count::new(), Count::new());
+            let (mut alarm, _) = waiting_alarm(&*handle, time, &old_waker);
+            if poll_alarm(&mut *alarm, &new_waker).is_pending() {
+                break (old, new, alarm);
+            }
+            // It came between the two polls.
+            time *= 2;
+        };
         until_woken(&*handle, &new, 1).await;
         assert_eq!(old.get(), 0);
     });
@@ -306,7 +311,7 @@ fn direction_wakes_the_waker_of_its_last_poll(subject: &Subject<'_>) -> Result<(
     subject.drive(|handle| async move {
         let ((old, old_waker), (new, new_waker)) = (Count::new(), Count::new());
         let (a, b) = pair();
-        super::support::fill(&a);
+        fill(&a);
         let readiness = handle.register(a.as_fd()).expect("registered");
         for waker in [&old_waker, &new_waker] {
             wait_readable(&*readiness, waker);
@@ -314,7 +319,7 @@ fn direction_wakes_the_waker_of_its_last_poll(subject: &Subject<'_>) -> Result<(
         }
         send(&b, b"x");
         until_woken(&*handle, &new, 1).await;
-        super::support::drain(&b);
+        drain(&b);
         until_woken(&*handle, &new, 2).await;
         assert_eq!(old.get(), 0);
     });

@@ -1,17 +1,17 @@
 //! L1 to L7: driving a future.
 
 use super::support::{
-    Count, FAR, MS, alarm_at, pair, pend, poll_alarm, readable, send, sleep, wait_readable, waker, yield_now,
+    Count, FAR, MS, alarm_at, pend, poll_alarm, readable, registered_pair, send, sleep, wait_readable, waiting_alarm,
+    waker, yield_now,
 };
 use crate::case::{Case, backend};
 use crate::host::{Subject, drive_on};
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Instant;
@@ -19,7 +19,7 @@ use trine::Result;
 use trine_backend::laws::SLACK;
 
 pub(super) const CASES: &[Case] = &[
-    backend!(future_is_polled_on_the_calling_thread, "L1", "design 2"),
+    backend!(future_is_polled_on_the_calling_thread, "L1", "design 2").needs_driver(),
     backend!(future_is_not_polled_after_its_end, "L1", "design 2"),
     backend!(driver_drives_again, "L1", "design 2").needs_driver(),
     backend!(wake_during_the_poll_leads_to_another_poll, "L2", "divergence 2"),
@@ -43,15 +43,14 @@ pub(super) const CASES: &[Case] = &[
 fn future_is_polled_on_the_calling_thread(subject: &Subject<'_>) -> Result<()> {
     let here = thread::current().id();
     let mut local = Rc::new(0);
-    subject.drive(|handle| {
-        let local = &mut local;
-        async move {
-            for _ in 0..10 {
-                yield_now().await;
-                sleep(&*handle, MS).await;
-                assert_eq!(thread::current().id(), here);
-                *Rc::get_mut(local).expect("unshared") += 1;
-            }
+    let mut driver = subject.driver();
+    let handle = driver.handle();
+    drive_on(&mut *driver, async {
+        for _ in 0..10 {
+            yield_now().await;
+            sleep(&*handle, MS).await;
+            assert_eq!(thread::current().id(), here);
+            *Rc::get_mut(&mut local).expect("unshared") += 1;
         }
     });
     assert_eq!(*local, 10);
@@ -59,15 +58,17 @@ fn future_is_polled_on_the_calling_thread(subject: &Subject<'_>) -> Result<()> {
 }
 
 fn future_is_not_polled_after_its_end(subject: &Subject<'_>) -> Result<()> {
-    let ended = Cell::new(false);
+    let polls = Arc::new(Count::default());
+    let counted = Arc::clone(&polls);
     subject.drive(|_| {
-        poll_fn(|cx| {
-            assert!(!ended.replace(true), "polled after its end");
+        poll_fn(move |cx| {
+            counted.add();
+            assert_eq!(counted.get(), 1, "polled after its end");
             cx.waker().wake_by_ref();
             Poll::Ready(())
         })
     });
-    assert!(ended.get());
+    assert_eq!(polls.get(), 1);
     Ok(())
 }
 
@@ -122,20 +123,19 @@ fn wake_between_drives_is_harmless(subject: &Subject<'_>) -> Result<()> {
 }
 
 fn many_wakes_at_once_are_one_poll_at_least(subject: &Subject<'_>) -> Result<()> {
-    let polls = Cell::new(0);
-    subject.drive(|handle| {
-        let polls = &polls;
-        let mut end = alarm_at(&*handle, Instant::now() + 20 * MS);
+    let polls = subject.drive(|handle| {
+        let (mut polls, mut end) = (0, alarm_at(&*handle, Instant::now() + 20 * MS));
         poll_fn(move |cx| {
-            polls.set(polls.get() + 1);
-            if polls.get() == 1 {
+            polls += 1;
+            if polls == 1 {
                 (0..1_000).for_each(|_| cx.waker().wake_by_ref());
+                return Poll::Pending;
             }
-            end.poll(cx)
+            end.poll(cx).map(|()| polls)
         })
     });
     // The wakes, the alarm, and whatever a loop adds of its own; not one for each wake.
-    assert!((2..100).contains(&polls.get()), "{} polls", polls.get());
+    assert!((2..100).contains(&polls), "{polls} polls");
     Ok(())
 }
 
@@ -176,37 +176,36 @@ fn waker_may_outlive_future_and_loop(subject: &Subject<'_>) -> Result<()> {
 }
 
 fn idle_loop_sleeps(subject: &Subject<'_>) -> Result<()> {
-    let polls = Cell::new(0);
-    subject.drive(|handle| {
-        let (polls, mut alarm) = (&polls, alarm_at(&*handle, Instant::now() + 50 * MS));
+    let polls = subject.drive(|handle| {
+        let (mut polls, mut alarm) = (0, alarm_at(&*handle, Instant::now() + 50 * MS));
         poll_fn(move |cx| {
-            polls.set(polls.get() + 1);
-            alarm.poll(cx)
+            polls += 1;
+            alarm.poll(cx).map(|()| polls)
         })
     });
     // A busy loop would poll thousands of times.
-    assert!(polls.get() <= 4, "{} polls while nothing happened", polls.get());
+    assert!(polls <= 4, "{polls} polls while nothing happened");
     Ok(())
 }
 
 fn wake_of_others_costs_no_poll(subject: &Subject<'_>) -> Result<()> {
-    let polls = Cell::new(0);
-    subject.drive(|handle| {
-        let polls = &polls;
+    let polls = subject.drive(|handle| {
+        let mut polls = 0;
         let (other, other_waker) = Count::new();
-        let mut others: Vec<_> = (1..=20).map(|n| alarm_at(&*handle, Instant::now() + n * MS)).collect();
-        let mut end = alarm_at(&*handle, Instant::now() + 50 * MS);
+        let (mut others, mut end) = (Vec::new(), alarm_at(&*handle, Instant::now() + FAR));
         poll_fn(move |cx| {
-            polls.set(polls.get() + 1);
-            if polls.get() == 1 {
-                others.iter_mut().for_each(|alarm| assert!(poll_alarm(&mut **alarm, &other_waker).is_pending()));
+            polls += 1;
+            if polls == 1 {
+                others.extend((1..=20).map(|n| waiting_alarm(&*handle, n * MS, &other_waker)));
+                let last = others.iter().map(|(_, at)| *at).max().expect("there are some");
+                end.set(Some(last + 30 * MS));
             }
             let ended = end.poll(cx);
             assert!(ended.is_pending() || other.get() == 20, "the others were not woken");
-            ended
+            ended.map(|()| polls)
         })
     });
-    assert!(polls.get() <= 4, "{} polls for the wakes of others", polls.get());
+    assert!(polls <= 4, "{polls} polls for the wakes of others");
     Ok(())
 }
 
@@ -224,8 +223,7 @@ async fn busy(mut done: impl FnMut() -> bool) {
 fn busy_future_gets_its_alarm(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
         let (count, waker) = Count::new();
-        let mut alarm = alarm_at(&*handle, Instant::now() + 5 * MS);
-        assert!(poll_alarm(&mut *alarm, &waker).is_pending());
+        let (mut alarm, _) = waiting_alarm(&*handle, 5 * MS, &waker);
         busy(|| count.get() == 1).await;
         assert!(poll_alarm(&mut *alarm, &waker).is_ready());
     });
@@ -234,8 +232,7 @@ fn busy_future_gets_its_alarm(subject: &Subject<'_>) -> Result<()> {
 
 fn busy_future_gets_readiness(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
-        let (a, b) = pair();
-        let readiness = handle.register(a.as_fd()).expect("registered");
+        let (_a, b, readiness) = registered_pair(&*handle);
         let (count, waker) = Count::new();
         wait_readable(&*readiness, &waker);
         send(&b, b"x");
@@ -253,7 +250,7 @@ fn busy_future_does_not_hide_a_foreign_wake(subject: &Subject<'_>) -> Result<()>
             waker.wake();
             tx.send(()).expect("the future listens");
         });
-        busy(|| rx.try_recv().is_ok()).await;
+        busy(move || rx.try_recv().is_ok()).await;
         thread.join().expect("the thread ends");
         sleepy().await;
     });
@@ -270,8 +267,9 @@ async fn sleepy() {
 }
 
 fn drive_inside_a_drive_is_refused(subject: &Subject<'_>) -> Result<()> {
+    let backend = Arc::clone(subject.backend());
     subject.drive(|handle| async move {
-        if let Ok(mut inner) = subject.backend().driver() {
+        if let Ok(mut inner) = backend.driver() {
             let polled = Cell::new(false);
             let refused = inner.drive(pin!(async { polled.set(true) }));
             assert!(refused.is_err() && !polled.get(), "the inner drive ran");
@@ -283,7 +281,8 @@ fn drive_inside_a_drive_is_refused(subject: &Subject<'_>) -> Result<()> {
 
 fn hint_says_why_a_drive_is_wrong_here(subject: &Subject<'_>) -> Result<()> {
     assert_eq!(subject.backend().nested_hint(), None);
-    let inside = subject.drive(|_| async { subject.backend().nested_hint() });
+    let backend = Arc::clone(subject.backend());
+    let inside = subject.drive(|_| async move { backend.nested_hint() });
     assert!(inside.is_some_and(|hint| !hint.is_empty()), "no hint inside a drive");
     assert_eq!(subject.backend().nested_hint(), None);
     Ok(())
@@ -304,8 +303,7 @@ fn panic_leaves_driver_and_thread_in_order(subject: &Subject<'_>) -> Result<()> 
 fn panic_while_others_wait_leaves_the_loop_in_order(subject: &Subject<'_>) -> Result<()> {
     let mut driver = subject.driver();
     let handle = driver.handle();
-    let (a, b) = pair();
-    let readiness = handle.register(a.as_fd()).expect("registered");
+    let (_a, b, readiness) = registered_pair(&*handle);
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         drive_on(&mut *driver, async {
             let mut never = alarm_at(&*handle, Instant::now() + FAR);

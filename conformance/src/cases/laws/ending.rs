@@ -1,13 +1,12 @@
 //! L30 to L32: the end of a loop, foreign code, and what is ambient.
 
 use super::support::{
-    Count, FAR, MS, alarm_at, fired, pair, pend, poll_alarm, readable, send, sleep, until_woken, wait_readable,
-    writable,
+    Count, FAR, MS, alarm_at, fired, pair, pend, poll_alarm, readable, registered_pair, send, sleep, until_woken,
+    wait_readable, waiting_alarm, writable,
 };
 use crate::case::{Case, backend};
-use crate::host::{Executor, Parking, Subject};
+use crate::host::{Subject, block_on};
 use std::os::fd::AsFd;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
@@ -83,8 +82,7 @@ fn source_of_a_loop_that_is_gone_can_move_to_another(subject: &Subject<'_>) -> R
 
 fn living_loop_is_not_dead(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
-        let (a, _b) = pair();
-        let readiness = handle.register(a.as_fd()).expect("registered");
+        let (_a, _b, readiness) = registered_pair(&*handle);
         let mut alarm = alarm_at(&*handle, Instant::now());
         fired(&mut *alarm).await;
         assert!(!alarm.is_dead() && !readiness.is_dead());
@@ -94,12 +92,11 @@ fn living_loop_is_not_dead(subject: &Subject<'_>) -> Result<()> {
 
 /// A loop that goes on without its driver does so in earnest.
 fn still_serves(handle: Arc<dyn Handle>) {
-    Parking.block_on(pin!(serve(handle)));
+    block_on(serve(handle));
 }
 
 async fn serve(handle: Arc<dyn Handle>) {
-    let (a, b) = pair();
-    let readiness = handle.register(a.as_fd()).expect("registered");
+    let (_a, b, readiness) = registered_pair(&*handle);
     sleep(&*handle, MS).await;
     send(&b, b"x");
     readable(&*readiness).await;
@@ -136,8 +133,7 @@ fn waker_may_use_its_loop(subject: &Subject<'_>) -> Result<()> {
         let busy = Arc::new(Busy { handle: Arc::clone(&handle), readiness: Mutex::default(), count: Count::default() });
         let waker = Waker::from(Arc::clone(&busy));
         let readiness = handle.register(a.as_fd()).expect("registered");
-        let mut alarm = alarm_at(&*handle, Instant::now() + 5 * MS);
-        assert!(poll_alarm(&mut *alarm, &waker).is_pending());
+        let _alarm = waiting_alarm(&*handle, 5 * MS, &waker);
         wait_readable(&*readiness, &waker);
         *busy.readiness.lock().expect("unpoisoned") = Some(readiness);
         send(&b, b"x");
@@ -166,8 +162,7 @@ impl Drop for Last {
 
 fn waker_may_be_dropped_into_its_loop(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
-        let (a, b) = pair();
-        let readiness = handle.register(a.as_fd()).expect("registered");
+        let (_a, b, readiness) = registered_pair(&*handle);
         let mut alarm = alarm_at(&*handle, Instant::now() + 2 * MS);
         let last = || Waker::from(Arc::new(Last(Arc::clone(&handle))));
         for _ in 0..2 {
@@ -221,7 +216,9 @@ fn handle_is_the_same_each_time(subject: &Subject<'_>) -> Result<()> {
 }
 
 fn backend_has_a_name(subject: &Subject<'_>) -> Result<()> {
-    let name = subject.backend().name();
-    assert!(!name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)), "{name:?}");
+    let backend = Arc::clone(subject.backend());
+    for name in [subject.backend().name(), subject.drive(|_| async move { backend.name() })] {
+        assert!(!name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)), "{name:?}");
+    }
     Ok(())
 }

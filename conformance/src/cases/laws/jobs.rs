@@ -1,6 +1,6 @@
 //! L25 and L26: blocking jobs.
 
-use super::support::{Count, MS, pend, sleep};
+use super::support::{Count, MS, pend, sleep, yield_now};
 use crate::case::{Case, backend};
 use crate::host::Subject;
 use std::sync::{Arc, Barrier, mpsc};
@@ -47,12 +47,17 @@ fn job_runs_once(subject: &Subject<'_>) -> Result<()> {
 }
 
 fn job_runs_on_another_thread(subject: &Subject<'_>) -> Result<()> {
-    let here = thread::current().id();
-    let (tx, rx) = mpsc::channel();
     subject.drive(|handle| async move {
-        job(&*handle, move || tx.send(thread::current().id()).expect("listened to")).await
+        for _ in 0..20 {
+            let (tx, rx) = mpsc::channel();
+            let job = move || tx.send(thread::current().id()).expect("listened to");
+            handle.spawn_blocking(Box::new(job)).expect("accepted");
+            // This thread waits for it in the middle of a poll, so it cannot have been lent to the job meanwhile.
+            let there = rx.recv_timeout(SLACK).expect("the job needs nothing of the loop");
+            assert_ne!(there, thread::current().id());
+            yield_now().await;
+        }
     });
-    assert_ne!(rx.recv()?, here);
     Ok(())
 }
 

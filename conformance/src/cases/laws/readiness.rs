@@ -1,8 +1,8 @@
 //! L14 to L19: readiness, its end, and its two directions.
 
 use super::support::{
-    Count, MS, drain, fill, is_readable, is_writable, pair, readable, send, sleep, turn, until_woken, wait_readable,
-    wait_writable, writable, yield_now,
+    MS, all_news, drain, fill, is_readable, is_writable, never_woken, pair, readable, registered_pair, send, take_data,
+    turn, until_reader_is_woken_by, until_woken, wait_both, wait_readable, wait_writable, writable, yield_now,
 };
 use crate::case::{Case, backend};
 use crate::host::Subject;
@@ -47,8 +47,7 @@ fn data_before_the_registration_is_reported(subject: &Subject<'_>) -> Result<()>
 fn data_between_registration_and_poll_is_reported(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
         for turned in [false, true] {
-            let (a, b) = pair();
-            let readiness = handle.register(a.as_fd()).expect("registered");
+            let (_a, b, readiness) = registered_pair(&*handle);
             send(&b, b"x");
             if turned {
                 turn(&*handle).await;
@@ -61,12 +60,8 @@ fn data_between_registration_and_poll_is_reported(subject: &Subject<'_>) -> Resu
 
 fn data_after_the_poll_wakes(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
-        let (a, b) = pair();
-        let readiness = handle.register(a.as_fd()).expect("registered");
-        let (count, waker) = Count::new();
-        wait_readable(&*readiness, &waker);
-        send(&b, b"x");
-        until_woken(&*handle, &count, 1).await;
+        let (_a, b, readiness) = registered_pair(&*handle);
+        until_reader_is_woken_by(&*handle, &*readiness, || send(&b, b"x")).await;
         readable(&*readiness).await;
     });
     Ok(())
@@ -74,8 +69,7 @@ fn data_after_the_poll_wakes(subject: &Subject<'_>) -> Result<()> {
 
 fn data_of_another_thread_wakes_a_sleeping_loop(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
-        let (a, b) = pair();
-        let readiness = handle.register(a.as_fd()).expect("registered");
+        let (_a, b, readiness) = registered_pair(&*handle);
         let thread = thread::spawn(move || {
             thread::sleep(10 * MS);
             send(&b, b"x");
@@ -104,8 +98,7 @@ fn connection_wakes_the_listener(subject: &Subject<'_>) -> Result<()> {
 
 fn new_source_can_be_written(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
-        let (a, _b) = pair();
-        let readiness = handle.register(a.as_fd()).expect("registered");
+        let (_a, _b, readiness) = registered_pair(&*handle);
         writable(&*readiness).await;
         assert_eq!(is_readable(&*readiness), None);
     });
@@ -118,12 +111,7 @@ fn quiet_source_is_not_ready(subject: &Subject<'_>) -> Result<()> {
         send(&b, b"gone");
         drain(&a);
         let readiness = handle.register(a.as_fd()).expect("registered");
-        let (count, waker) = Count::new();
-        for _ in 0..5 {
-            wait_readable(&*readiness, &waker);
-            sleep(&*handle, MS).await;
-        }
-        assert_eq!(count.get(), 0);
+        never_woken(&*handle, |waker| wait_readable(&*readiness, waker)).await;
     });
     Ok(())
 }
@@ -133,20 +121,14 @@ fn full_source_is_not_ready(subject: &Subject<'_>) -> Result<()> {
         let (a, _b) = pair();
         fill(&a);
         let readiness = handle.register(a.as_fd()).expect("registered");
-        let (count, waker) = Count::new();
-        for _ in 0..5 {
-            wait_writable(&*readiness, &waker);
-            sleep(&*handle, MS).await;
-        }
-        assert_eq!(count.get(), 0);
+        never_woken(&*handle, |waker| wait_writable(&*readiness, waker)).await;
     });
     Ok(())
 }
 
 fn turns_do_not_make_a_source_ready(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
-        let (a, _b) = pair();
-        let readiness = handle.register(a.as_fd()).expect("registered");
+        let (_a, _b, readiness) = registered_pair(&*handle);
         for _ in 0..20 {
             turn(&*handle).await;
             assert_eq!(is_readable(&*readiness), None);
@@ -157,10 +139,9 @@ fn turns_do_not_make_a_source_ready(subject: &Subject<'_>) -> Result<()> {
 
 fn readiness_lasts_until_it_is_cleared(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
-        let (a, b) = pair();
-        let readiness = handle.register(a.as_fd()).expect("registered");
+        let (_a, b, readiness) = registered_pair(&*handle);
         send(&b, b"x");
-        let first = readable(&*readiness).await;
+        let first = all_news(&*handle, &*readiness).await;
         writable(&*readiness).await;
         for _ in 0..3 {
             yield_now().await;
@@ -173,28 +154,23 @@ fn readiness_lasts_until_it_is_cleared(subject: &Subject<'_>) -> Result<()> {
 
 fn readiness_survives_a_cancelled_wait(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
-        let (a, b) = pair();
-        let readiness = handle.register(a.as_fd()).expect("registered");
-        let (count, waker) = Count::new();
-        // Whoever waits so is gone by the time that the data comes.
-        wait_readable(&*readiness, &waker);
-        send(&b, b"x");
-        until_woken(&*handle, &count, 1).await;
-        drop(waker);
-        readable(&*readiness).await;
+        let (_a, b, readiness) = registered_pair(&*handle);
+        until_reader_is_woken_by(&*handle, &*readiness, || send(&b, b"x")).await;
+        // The wait that was woken is gone before it has looked, and those that follow find what it left.
+        for _ in 0..3 {
+            turn(&*handle).await;
+            readable(&*readiness).await;
+        }
     });
     Ok(())
 }
 
 fn cleared_source_waits_for_more_data(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
-        let (a, b) = pair();
-        let readiness = handle.register(a.as_fd()).expect("registered");
+        let (a, b, readiness) = registered_pair(&*handle);
         for _ in 0..20 {
             send(&b, b"x");
-            let tick = readable(&*readiness).await;
-            drain(&a);
-            readiness.clear_readable(tick);
+            take_data(&*handle, &a, &*readiness).await;
             turn(&*handle).await;
             assert_eq!(is_readable(&*readiness), None);
         }
@@ -204,8 +180,7 @@ fn cleared_source_waits_for_more_data(subject: &Subject<'_>) -> Result<()> {
 
 fn data_after_unread_data_is_news(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
-        let (a, b) = pair();
-        let readiness = handle.register(a.as_fd()).expect("registered");
+        let (_a, b, readiness) = registered_pair(&*handle);
         send(&b, b"x");
         let tick = readable(&*readiness).await;
         readiness.clear_readable(tick); // with the data unread
@@ -217,11 +192,10 @@ fn data_after_unread_data_is_news(subject: &Subject<'_>) -> Result<()> {
 
 fn clear_after_a_short_read_loses_nothing(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
-        let (a, b) = pair();
-        let readiness = handle.register(a.as_fd()).expect("registered");
+        let (a, b, readiness) = registered_pair(&*handle);
         for _ in 0..20 {
             send(&b, b"x");
-            let tick = readable(&*readiness).await;
+            let tick = all_news(&*handle, &*readiness).await;
             assert_eq!((&a).read(&mut [0; 8]).expect("a byte"), 1); // short, and no probe after it
             assert!(!tick.is_hangup());
             readiness.clear_readable(tick);
@@ -256,8 +230,7 @@ fn renewed_source_reports_what_is_left(subject: &Subject<'_>) -> Result<()> {
 
 fn writer_waits_until_there_is_room_again(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
-        let (a, b) = pair();
-        let readiness = handle.register(a.as_fd()).expect("registered");
+        let (a, b, readiness) = registered_pair(&*handle);
         for _ in 0..3 {
             writable(&*readiness).await;
             fill(&a);
@@ -277,14 +250,11 @@ fn writer_waits_until_there_is_room_again(subject: &Subject<'_>) -> Result<()> {
 
 fn clear_with_an_old_tick_does_nothing(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
-        let (a, b) = pair();
-        let readiness = handle.register(a.as_fd()).expect("registered");
+        let (a, b, readiness) = registered_pair(&*handle);
         send(&b, b"x");
-        let old = readable(&*readiness).await;
-        drain(&a);
-        readiness.clear_readable(old);
+        let old = take_data(&*handle, &a, &*readiness).await;
         send(&b, b"y");
-        let new = readable(&*readiness).await;
+        let new = all_news(&*handle, &*readiness).await;
         assert_ne!(old, new, "a tick that was used before");
         readiness.clear_readable(old);
         assert_eq!(is_readable(&*readiness), Some(new));
@@ -294,13 +264,10 @@ fn clear_with_an_old_tick_does_nothing(subject: &Subject<'_>) -> Result<()> {
 
 fn clear_of_one_direction_leaves_the_other(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
-        let (a, b) = pair();
-        let readiness = handle.register(a.as_fd()).expect("registered");
+        let (a, b, readiness) = registered_pair(&*handle);
         send(&b, b"x");
-        let tick = readable(&*readiness).await;
         writable(&*readiness).await;
-        drain(&a);
-        readiness.clear_readable(tick);
+        take_data(&*handle, &a, &*readiness).await;
         assert_eq!(is_readable(&*readiness), None);
         assert!(is_writable(&*readiness).is_some());
 
@@ -319,9 +286,7 @@ fn directions_have_wakers_of_their_own(subject: &Subject<'_>) -> Result<()> {
         let (a, b) = pair();
         fill(&a);
         let readiness = handle.register(a.as_fd()).expect("registered");
-        let ((reader, read_waker), (writer, write_waker)) = (Count::new(), Count::new());
-        wait_readable(&*readiness, &read_waker);
-        wait_writable(&*readiness, &write_waker);
+        let (reader, writer) = wait_both(&*readiness);
         drain(&b);
         until_woken(&*handle, &writer, 1).await;
         assert_eq!(reader.get(), 0);

@@ -1,8 +1,8 @@
 //! L20 to L24: the end of what is read, and the life of a registration.
 
 use super::support::{
-    Count, MS, fill, is_readable, pair, readable, send, sleep, turn, until_woken, wait_readable, wait_writable,
-    writable,
+    Count, MS, drain, fill, is_readable, pair, readable, registered_pair, send, sleep, take_data, turn,
+    until_reader_is_woken_by, until_woken, wait_both, wait_readable, writable,
 };
 use crate::case::{Case, backend};
 use crate::host::Subject;
@@ -40,9 +40,7 @@ fn hangup_wakes_reader_and_writer(subject: &Subject<'_>) -> Result<()> {
         let (a, b) = pair();
         fill(&a);
         let readiness = handle.register(a.as_fd()).expect("registered");
-        let ((reader, read_waker), (writer, write_waker)) = (Count::new(), Count::new());
-        wait_readable(&*readiness, &read_waker);
-        wait_writable(&*readiness, &write_waker);
+        let (reader, writer) = wait_both(&*readiness);
         drop(b);
         until_woken(&*handle, &reader, 1).await;
         until_woken(&*handle, &writer, 1).await;
@@ -67,12 +65,9 @@ fn hangup_stays_for_polls_to_come(subject: &Subject<'_>) -> Result<()> {
 
 fn end_of_the_stream_wakes_the_reader(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
-        let (a, b) = pair();
-        let readiness = handle.register(a.as_fd()).expect("registered");
-        let (count, waker) = Count::new();
-        wait_readable(&*readiness, &waker);
-        b.shutdown(Shutdown::Write).expect("shut down");
-        until_woken(&*handle, &count, 1).await;
+        let (a, b, readiness) = registered_pair(&*handle);
+        let shut = || b.shutdown(Shutdown::Write).expect("shut down");
+        until_reader_is_woken_by(&*handle, &*readiness, shut).await;
         readable(&*readiness).await;
         assert_eq!((&a).read(&mut [0; 8]).expect("the end"), 0);
     });
@@ -186,15 +181,13 @@ fn source_can_be_registered_anew(subject: &Subject<'_>) -> Result<()> {
 fn descriptor_number_can_be_reused(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
         for _ in 0..20 {
-            let (a, b) = pair();
-            let readiness = handle.register(a.as_fd()).expect("registered");
+            let (a, b, readiness) = registered_pair(&*handle);
             send(&b, b"x");
             readable(&*readiness).await;
             drop(readiness);
             drop((a, b));
             // Most likely of the same number.
-            let (c, _d) = pair();
-            let readiness = handle.register(c.as_fd()).expect("registered");
+            let (_c, _d, readiness) = registered_pair(&*handle);
             turn(&*handle).await;
             assert_eq!(is_readable(&*readiness), None);
         }
@@ -273,11 +266,10 @@ fn waker_may_replace_a_source_of_the_same_batch(subject: &Subject<'_>) -> Result
 fn event_of_an_ended_registration_is_not_that_of_the_next(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
         for _ in 0..20 {
-            let (a, b) = pair();
-            let readiness = handle.register(a.as_fd()).expect("registered");
+            let (a, b, readiness) = registered_pair(&*handle);
             send(&b, b"x"); // the event is there, and nobody has looked
             drop(readiness);
-            super::support::drain(&a);
+            drain(&a);
             let readiness = handle.register(a.as_fd()).expect("registered");
             turn(&*handle).await;
             assert_eq!(is_readable(&*readiness), None);
@@ -296,9 +288,7 @@ fn second_registration_is_refused_or_independent(subject: &Subject<'_>) -> Resul
         if let Ok(second) = second {
             readable(&*second).await;
             drop(second);
-            let tick = readable(&*first).await;
-            super::support::drain(&a);
-            first.clear_readable(tick);
+            take_data(&*handle, &a, &*first).await;
             send(&b, b"y");
             readable(&*first).await;
         }

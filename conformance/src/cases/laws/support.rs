@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -50,6 +51,25 @@ pub(super) fn poll_alarm(alarm: &mut dyn Alarm, waker: &Waker) -> Poll<()> {
     alarm.poll(&mut Context::from_waker(waker))
 }
 
+/// An alarm that waits with that waker, and its instant: it was polled before. A machine that is too slow for `time` gets
+/// longer ones.
+pub(super) fn waiting_alarm(handle: &dyn Handle, mut time: Duration, waker: &Waker) -> (Box<dyn Alarm>, Instant) {
+    loop {
+        let at = Instant::now() + time;
+        let mut alarm = alarm_at(handle, at);
+        if poll_alarm(&mut *alarm, waker).is_pending() {
+            return (alarm, at);
+        }
+        assert!(Instant::now() >= at, "early by {:?}", at - Instant::now());
+        time *= 2;
+    }
+}
+
+/// Until so long after the instant that whoever waited for it has been woken.
+pub(super) async fn sleep_past(handle: &dyn Handle, at: Instant) {
+    fired(&mut *alarm_at(handle, at + 8 * MS)).await;
+}
+
 pub(super) async fn sleep(handle: &dyn Handle, time: Duration) {
     fired(&mut *alarm_at(handle, Instant::now() + time)).await;
 }
@@ -95,6 +115,50 @@ pub(super) fn wait_writable(readiness: &dyn Readiness, waker: &Waker) {
     assert!(polled.is_pending(), "writable at {polled:?}, though there is no room");
 }
 
+/// Leaves a waker of its own with each direction, neither of which may be ready; returns the counts of the reader's and of
+/// the writer's.
+pub(super) fn wait_both(readiness: &dyn Readiness) -> (Arc<Count>, Arc<Count>) {
+    let ((reader, read_waker), (writer, write_waker)) = (Count::new(), Count::new());
+    wait_readable(readiness, &read_waker);
+    wait_writable(readiness, &write_waker);
+    (reader, writer)
+}
+
+/// Leaves a waker with the reader's side, does `act`, and waits for the wake; whoever waited so is gone by then.
+pub(super) async fn until_reader_is_woken_by(handle: &dyn Handle, readiness: &dyn Readiness, act: impl FnOnce()) {
+    let (count, waker) = Count::new();
+    wait_readable(readiness, &waker);
+    drop(waker);
+    act();
+    until_woken(handle, &count, 1).await;
+}
+
+/// Leaves a waker by `wait` again and again, for a while in which nothing may wake it.
+pub(super) async fn never_woken(handle: &dyn Handle, wait: impl Fn(&Waker)) {
+    let (count, waker) = Count::new();
+    for _ in 0..5 {
+        wait(&waker);
+        sleep(handle, MS).await;
+    }
+    assert_eq!(count.get(), 0, "woken for nothing");
+}
+
+/// Waits for data, and until the loop has told all it knows of it. One that runs on another thread may tell of a few bytes
+/// twice: the system has them before it gives notice of them.
+pub(super) async fn all_news(handle: &dyn Handle, readiness: &dyn Readiness) -> Tick {
+    readable(readiness).await;
+    turn(handle).await;
+    readable(readiness).await
+}
+
+/// Waits for data, reads all of it from the registered end, and clears.
+pub(super) async fn take_data(handle: &dyn Handle, a: &UnixStream, readiness: &dyn Readiness) -> Tick {
+    let tick = all_news(handle, readiness).await;
+    drain(a);
+    readiness.clear_readable(tick);
+    tick
+}
+
 fn ready(poll: Poll<io::Result<Tick>>) -> Option<Tick> {
     match poll {
         Poll::Ready(tick) => Some(tick.expect("a tick")),
@@ -109,6 +173,13 @@ pub(super) fn pair() -> (UnixStream, UnixStream) {
         end.set_nonblocking(true).expect("non-blocking mode");
     }
     (a, b)
+}
+
+/// Two ends of a connection, and the registration of the first one.
+pub(super) fn registered_pair(handle: &dyn Handle) -> (UnixStream, UnixStream, Box<dyn Readiness>) {
+    let (a, b) = pair();
+    let readiness = handle.register(a.as_fd()).expect("registered");
+    (a, b, readiness)
 }
 
 pub(super) fn send(mut stream: &UnixStream, bytes: &[u8]) {

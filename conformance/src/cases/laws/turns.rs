@@ -1,7 +1,8 @@
 //! L27 to L29: a look at what is ready, and the host's budget.
 
 use super::support::{
-    Count, FAR, MS, alarm_at, fired, pair, poll_alarm, readable, send, turn, wait_readable, yield_now,
+    Count, FAR, MS, alarm_at, fired, pair, poll_alarm, readable, registered_pair, send, take_data, turn, wait_readable,
+    yield_now,
 };
 use crate::case::{Case, backend};
 use crate::host::Subject;
@@ -26,8 +27,7 @@ pub(super) const CASES: &[Case] = &[
 fn turn_reports_what_is_ready(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
         for _ in 0..20 {
-            let (a, b) = pair();
-            let readiness = handle.register(a.as_fd()).expect("registered");
+            let (_a, b, readiness) = registered_pair(&*handle);
             let (count, waker) = Count::new();
             wait_readable(&*readiness, &waker);
             send(&b, b"x");
@@ -60,17 +60,14 @@ fn turn_reports_all_that_is_ready(subject: &Subject<'_>) -> Result<()> {
 
 fn turn_reports_what_comes_again(subject: &Subject<'_>) -> Result<()> {
     subject.drive(|handle| async move {
-        let (a, b) = pair();
-        let readiness = handle.register(a.as_fd()).expect("registered");
+        let (a, b, readiness) = registered_pair(&*handle);
         let (count, waker) = Count::new();
         for round in 1..=20 {
             wait_readable(&*readiness, &waker);
             send(&b, b"x");
             turn(&*handle).await;
             assert_eq!(count.get(), round, "not woken by the end of the turn");
-            let tick = readable(&*readiness).await;
-            super::support::drain(&a);
-            readiness.clear_readable(tick);
+            take_data(&*handle, &a, &*readiness).await;
         }
     });
     Ok(())
