@@ -603,7 +603,7 @@ impl Root {
                 if self.main_woken.get() {
                     let spent = self.budget.get() <= 0 || passes >= BUDGET.unsigned_abs();
                     if spent || self.host_refused.get() || !self.ask_host() {
-                        host.waker().wake_by_ref();
+                        self.ask_for_a_turn(host);
                         break Turn::Pending;
                     }
                     continue;
@@ -617,7 +617,7 @@ impl Root {
                 IdleOutcome::Pending => {
                     if self.main_woken.get() {
                         // The backend's services wake while they are asked.
-                        host.waker().wake_by_ref();
+                        self.ask_for_a_turn(host);
                     }
                     // Tasks that found the budget spent are woken after the turn: learn of it for the next one.
                     if !self.host_limits.get() {
@@ -630,6 +630,12 @@ impl Root {
         };
         drop(hold);
         result
+    }
+
+    /// At the end of a turn: the host is to poll again at once. Tasks that are woken until then need not tell it.
+    fn ask_for_a_turn(&self, host: &Context<'_>) {
+        self.bell.ring_only();
+        host.waker().wake_by_ref();
     }
 
     /// Keeps a hold until the end of the pass.
