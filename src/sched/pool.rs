@@ -170,11 +170,14 @@ impl Pool {
         let mut chunks = self.chunks.borrow_mut();
         let bytes = (FIRST_CHUNK << chunks.len().min(6)).min(LAST_CHUNK).max(size);
         let layout = Layout::from_size_align(bytes, 64).expect("chunk sizes are small");
-        // SAFETY: the size is not zero.
-        let chunk = unsafe { alloc(layout) };
-        if chunk.is_null() {
-            handle_alloc_error(layout);
-        }
+        let chunk = spare::take(layout).unwrap_or_else(|| {
+            // SAFETY: the size is not zero.
+            let chunk = unsafe { alloc(layout) };
+            if chunk.is_null() {
+                handle_alloc_error(layout);
+            }
+            chunk
+        });
         chunks.push((chunk, layout));
         self.bump.set(chunk);
         // SAFETY: one past the end of the chunk.
@@ -193,13 +196,54 @@ impl Pool {
         self.bump.set(ptr::null_mut());
         self.end.set(ptr::null_mut());
         for (chunk, layout) in self.chunks.borrow_mut().drain(..) {
-            // SAFETY: allocated with this layout; unreferenced by contract.
-            unsafe { dealloc(chunk, layout) };
+            if !spare::keep(chunk, layout) {
+                // SAFETY: allocated with this layout; unreferenced by contract.
+                unsafe { dealloc(chunk, layout) };
+            }
         }
     }
 
     /// Bytes mapped.
     pub(crate) fn bytes(&self) -> usize {
         self.chunks.borrow().iter().map(|(_, l)| l.size()).sum()
+    }
+}
+
+/// A few large chunks are kept for the next root of the process: the system takes longer to map one, page by page, than a
+/// tree takes to fill it.
+mod spare {
+    use super::LAST_CHUNK;
+    use std::alloc::Layout;
+    use std::sync::{Mutex, PoisonError};
+
+    /// How many: 16 MiB. None where a sanitizer or a model is to see that nobody uses a chunk that was given back.
+    const KEPT: usize = if cfg!(any(loom, trine_tsan, trine_asan)) { 0 } else { 64 };
+
+    struct Chunk(*mut u8);
+
+    // SAFETY: memory that nobody refers to.
+    unsafe impl Send for Chunk {}
+
+    static CHUNKS: Mutex<Vec<Chunk>> = Mutex::new(Vec::new());
+
+    /// A chunk of that layout, with anything in it.
+    pub(super) fn take(layout: Layout) -> Option<*mut u8> {
+        if layout.size() != LAST_CHUNK {
+            return None;
+        }
+        CHUNKS.lock().unwrap_or_else(PoisonError::into_inner).pop().map(|chunk| chunk.0)
+    }
+
+    /// Takes over a chunk to which nothing refers, if there is room for it.
+    pub(super) fn keep(chunk: *mut u8, layout: Layout) -> bool {
+        if layout.size() != LAST_CHUNK {
+            return false;
+        }
+        let mut chunks = CHUNKS.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = chunks.len() < KEPT;
+        if room {
+            chunks.push(Chunk(chunk));
+        }
+        room
     }
 }

@@ -190,7 +190,11 @@ impl Sleep {
         };
         drop(timers);
         self.nanos = nanos;
-        self.stage = Stage::Waiting(Timer::new(root, key), parked, given);
+        let old = std::mem::replace(&mut self.stage, Stage::Waiting(Timer::new(root, key), parked, given));
+        if let Stage::Start(..) = old {
+            // Nothing to drop, and the most common case.
+            std::mem::forget(old);
+        }
     }
 }
 
@@ -200,6 +204,9 @@ impl Future for Sleep {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        if this.own.is_none() && !context::root().is_null() {
+            return this.poll_inside(cx);
+        }
         let mut own = this.own.take();
         let result = in_root(&mut own, cx, |cx| this.poll_inside(cx));
         if result.is_ready() {
