@@ -99,13 +99,14 @@ fn tasks_lost_by_a_move(host: &dyn Host, poll_it_again: bool) -> i32 {
     balance.0.load(Ordering::Relaxed)
 }
 
-/// Which is why the fuzz does not count the tasks of programs that move something. Found by seed 1136732.
+/// Found by seed 1136732: a nursery that was not polled since the move hears of no cancel and is dropped, and so were its
+/// tasks without a word to the instrument.
 #[test]
-fn moved_nursery_is_ended_properly_if_it_was_polled_since_the_move() {
+fn tasks_of_a_nursery_that_was_moved_exit() {
     for host in host::all() {
-        assert_eq!(tasks_lost_by_a_move(&*host, true), 0, "{host:?}");
-        let lost = tasks_lost_by_a_move(&*host, false);
-        assert!(lost > 0, "{host:?}: it hears of a cancel without a poll, so count them again in the fuzz");
+        for poll_it_again in [true, false] {
+            assert_eq!(tasks_lost_by_a_move(&*host, poll_it_again), 0, "{host:?}, polled again: {poll_it_again}");
+        }
     }
 }
 
