@@ -59,7 +59,7 @@ fn obey(options: &Options) -> Result<(), String> {
             let echo = echo::measure(options.quick, &mut random(options))?;
             tell(options, &machine, "echo", &echo::markdown(&echo), &echo::json(&echo))
         }
-        Command::Curves(directory) => curves::measure(directory, options.quick, &mut random(options)),
+        Command::Curves(directory) => curves::measure(directory, &options.curves, options.quick, &mut random(options)),
         Command::List => {
             list();
             Ok(())

@@ -9,7 +9,7 @@ usage: trine-benches [--quick] [--workload NAME]... [--rounds N] [--seed N]
                      [--json FILE] [--svg FILE] [--write-readme]
        trine-benches --memory [--quick] [--json FILE] [--write-readme]
        trine-benches --echo [--quick] [--seed N] [--json FILE] [--write-readme]
-       trine-benches --curves DIR [--quick] [--seed N]
+       trine-benches --curves DIR [--curve NAME]... [--quick] [--seed N]
        trine-benches --list
        trine-benches --count NAME[@PEER] N
 
@@ -18,6 +18,7 @@ usage: trine-benches [--quick] [--workload NAME]... [--rounds N] [--seed N]
   --memory         what children and connections take, and what operations allocate
   --echo           CPU, latency and system calls of echo servers; takes two cores
   --curves DIR     how cost grows: a picture and its figures per curve, into DIR
+  --curve NAME     only this one; may be given again
   --write-readme   puts the tables into benches/README.md and the picture beside it
   --list           names all workloads, their targets and contenders
   --count          does N operations of one contender alone, for callgrind";
@@ -27,6 +28,7 @@ usage: trine-benches [--quick] [--workload NAME]... [--rounds N] [--seed N]
 pub(crate) struct Options {
     pub(crate) quick: bool,
     pub(crate) workloads: Vec<&'static Workload>,
+    pub(crate) curves: Vec<String>,
     pub(crate) rounds: Option<usize>,
     pub(crate) seed: Option<u64>,
     pub(crate) json: Option<PathBuf>,
@@ -77,6 +79,7 @@ impl Options {
                 "--count-allocations" => options.count_allocations = true,
                 "--memory" => options.command = Command::Memory,
                 "--echo" => options.command = Command::Echo,
+                "--curve" => options.curves.push(value()?),
                 "--curves" => options.command = Command::Curves(value()?.into()),
                 "--list" => options.command = Command::List,
                 "--help" => options.command = Command::Help,
