@@ -6,12 +6,13 @@
 use super::{Deadline, ScopeShared};
 use crate::error::{Reason, ReasonKind};
 use crate::sched::context;
-use crate::sched::node::{self, Kind, Node, SlotRef, Wakes, Waste};
+use crate::sched::node::{self, Kind, Node, SlotRef};
 use crate::sched::pool::{CORE_CLASS, SCOPE_CLASS};
 use crate::sched::remote::{self, Mail, SlotPtr};
 use crate::sched::root::Root;
 use crate::sched::sync::Cell;
 use crate::sched::timers::{Target, TimerKey};
+use crate::sched::wakes::{Wakes, Waste};
 use crate::task::park;
 use crate::task::wake::WakeRef;
 use crate::time::{Instant, nanos};

@@ -11,9 +11,9 @@
 //!
 //! In the common case the handle looks at a cell that the task has left, on the thread of both, and takes no lock.
 
-use crate::sched::node::{Later, Wakes};
 use crate::sched::root::Root;
 use crate::sched::sync::{AtomicU8, Ordering};
+use crate::sched::wakes::{Later, Wakes};
 use crate::sync::slot_lock::SlotLock;
 use crate::task::header::Header;
 use crate::task::park::{Op, Parked};

@@ -25,12 +25,6 @@ impl<W: Clone> Bell<W> {
         if self.rung.swap(true, Ordering::AcqRel) { None } else { self.host() }
     }
 
-    /// Rings for a caller who wakes the host himself, after this: who comes next need not.
-    pub(crate) fn ring_only(&self) {
-        // A read-modify-write, too: it hands on what was left by those who rang before.
-        self.rung.swap(true, Ordering::AcqRel);
-    }
-
     pub(crate) fn is_rung(&self) -> bool {
         self.rung.load(Ordering::Acquire)
     }

@@ -19,16 +19,9 @@ use super::context;
 use super::polled::Polled;
 use super::root::Root;
 use super::sync::{AtomicPtr, AtomicU8, AtomicU64, Cell, Ordering, fence};
-use super::timers::Target;
-use crate::cancel::ScopeShared;
-use crate::inspect::Exit;
-use crate::nursery::core::{CoreSlot, Panic};
-use crate::task::TaskId;
-use crate::task::header::Extras;
-use crate::task::park::Parked;
+use super::wakes::{Later, Wakes, Waste};
 use crate::task::wake::WakeRef;
 use std::ptr;
-use std::sync::Arc;
 
 pub(crate) const CALLED: u8 = 1;
 pub(crate) const SHIELD: u8 = 2;
@@ -324,112 +317,6 @@ impl Iterator for Inner {
         let next = unsafe { (*at).next.get() };
         self.at = if next == self.first { ptr::null() } else { next };
         Some(at)
-    }
-}
-
-/// What runs, or may run, foreign code, and so has to wait until the tree is consistent and no short hold is taken.
-pub(crate) enum Later {
-    Wake(WakeRef),
-    /// Ends a wait.
-    Parked(Parked),
-    /// Makes a root's host poll.
-    Host(&'static Root),
-    /// Tells the instrument of a task's end.
-    Tell(Box<Exit>),
-    /// Tells those who wait for a task's end.
-    Exit(Box<Extras>, TaskId),
-    Drop(#[expect(dead_code, reason = "only dropped")] Waste),
-}
-
-/// What only has to be dropped.
-#[expect(dead_code, reason = "only dropped")]
-pub(crate) enum Waste {
-    Foreign(Box<Foreign>),
-    Wake(WakeRef),
-    Target(Target),
-    Slot(SlotRef),
-    Scope(Arc<ScopeShared>),
-    Panic(Panic),
-}
-
-impl Later {
-    fn run(self) {
-        match self {
-            Self::Wake(w) => w.wake(),
-            Self::Parked(waiter) => waiter.wake(),
-            Self::Host(root) => root.notify(),
-            Self::Tell(exit) => exit.tell(),
-            Self::Exit(extras, id) => super::root::finish_extras(Some(extras), id),
-            Self::Drop(_) => {}
-        }
-    }
-}
-
-/// What a change of the tree leaves to be done; done only after the tree is consistent again.
-#[must_use]
-#[expect(clippy::box_collection, reason = "one word: it is nearly always none, and returned everywhere")]
-pub(crate) struct Wakes(Option<Box<Vec<Later>>>);
-
-impl Wakes {
-    #[inline(always)]
-    pub(crate) const fn none() -> Self {
-        Self(None)
-    }
-
-    #[inline(always)]
-    pub(crate) fn is_none(&self) -> bool {
-        self.0.is_none()
-    }
-
-    fn list(&mut self) -> &mut Vec<Later> {
-        self.0.get_or_insert_default()
-    }
-
-    pub(crate) fn push(&mut self, later: Later) {
-        self.list().push(later);
-    }
-
-    /// Has a nursery polled.
-    pub(crate) fn parent(&mut self, core: &CoreSlot) {
-        if let Some(parent) = core.take_notice() {
-            self.push(Later::Wake(parent));
-        }
-    }
-
-    pub(crate) fn waste(&mut self, waste: Option<Waste>) {
-        if let Some(waste) = waste {
-            self.push(Later::Drop(waste));
-        }
-    }
-
-    #[inline(always)]
-    pub(crate) fn append(&mut self, other: Wakes) {
-        if let Some(mut more) = other.0 {
-            self.list().append(&mut more);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn run(list: Vec<Later>) {
-        /// One that panics does not keep the others from being woken.
-        struct Rest(std::vec::IntoIter<Later>);
-        impl Drop for Rest {
-            fn drop(&mut self) {
-                self.0.by_ref().for_each(Later::run);
-            }
-        }
-        let mut rest = Rest(list.into_iter());
-        for later in rest.0.by_ref() {
-            later.run();
-        }
-    }
-
-    #[inline(always)]
-    pub(crate) fn wake(self) {
-        if let Some(list) = self.0 {
-            Self::run(*list);
-        }
     }
 }
 

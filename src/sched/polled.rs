@@ -5,7 +5,7 @@
 //! cancel or the end of the frame: nobody can tell a waker with a future behind it from one without.
 
 use super::context;
-use super::node::{Wakes, Waste};
+use super::wakes::{Wakes, Waste};
 use crate::error::Cancelled;
 use crate::task::park;
 use crate::task::wake::{self, WakeRef};

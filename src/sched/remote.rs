@@ -15,11 +15,12 @@
 //!    another has not taken yet, so that there is always a hold to take.
 
 use super::context;
-use super::node::{self, Later, SlotRef, Wakes, Waste};
+use super::node::{self, SlotRef};
 use super::root::Root;
 use super::stack::{Admission, Taken};
 use super::sync::{Ordering, fence};
 use super::timers::TimerKey;
+use super::wakes::{Later, Wakes, Waste};
 use crate::cancel::ScopeShared;
 use crate::cancel::slot::ScopeSlot;
 use crate::nursery::core::CoreSlot;

@@ -10,33 +10,33 @@
 //! - A cell is recycled when it has ended and its count is zero: no slot of its memory is in use or referred to, no
 //!   node is owned by it.
 //!
-//! A *turn* is one poll of the outermost future by its host: mail and wakes from outside are taken in, then *passes*
-//! are made until nothing is runnable or the budget is spent. Each pass first expires every due timer, then polls the
-//! main task once, which runs each nursery's batch of runnable children.
+//! What it does when its host polls it is in [`turn`](self::turn).
+
+mod turn;
+
+pub(crate) use turn::Turn;
 
 use super::bell::Bell;
 use super::cells;
 use super::context::{self, Frame};
 use super::count::Count;
 use super::gate::{Gate, Hold};
-use super::idle::{Idle, IdleOutcome};
+use super::idle::Idle;
 use super::pool::Pool;
 use super::remote::{self, After, Mail};
 use super::stack::Stack;
 use super::sync::{AtomicI64, Cell, Ordering};
 use super::timers::Timers;
-use crate::inspect::Tree;
 use crate::run::Settings;
 use crate::task::header::Header;
 use crate::task::park;
-use crate::task::wake;
 use crate::testing::Order;
 use crate::time::Instant;
 use std::cell::RefCell;
 use std::mem;
 use std::ptr;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
 /// Polls of tasks in one turn, before the host gets its thread back.
 const BUDGET: i32 = 1024;
@@ -94,14 +94,6 @@ pub(crate) struct Root {
 unsafe impl Sync for Root {}
 // SAFETY: as above.
 unsafe impl Send for Root {}
-
-/// What a turn came to.
-pub(crate) enum Turn<T> {
-    Ready(T),
-    Pending,
-    /// Virtual time, and nothing can ever happen again.
-    Deadlock(Tree),
-}
 
 fn next_number() -> u32 {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -161,7 +153,7 @@ impl Root {
             _ => 1,
         });
         root.instrumented.set(settings.instrument.is_some());
-        root.biases_locks.set(crate::sync::guarded::barrier::is_available());
+        root.biases_locks.set(crate::sync::bias::barrier::is_available());
         root.special.set(settings.instrument.is_some() || settings.order != Order::Fifo);
         root.is_virtual.set(settings.clock.is_virtual());
         root.host_limits.set(false);
@@ -456,57 +448,6 @@ impl Root {
         true
     }
 
-    /// Cancels the scopes and wakes the sleepers whose time has come: all of them, before any task runs.
-    #[inline(always)]
-    fn expire(&self) {
-        let now = self.now.get();
-        if self.timers.borrow_mut().next().is_some_and(|d| d <= now) {
-            self.expire_due(now);
-        }
-    }
-
-    #[inline(never)]
-    fn expire_due(&self, now: Instant) {
-        let only = self.timers.borrow_mut().take_only_due(now);
-        let due = match only {
-            // SAFETY: this thread holds the root, in a turn; the timer is the root's.
-            Some(target) if target.is_scope() => return unsafe { target.expire(self) },
-            // SAFETY: as above.
-            Some(target) => return unsafe { target.wake() },
-            None => self.timers.borrow_mut().take_due(now),
-        };
-        for target in &due {
-            if target.is_scope() {
-                // SAFETY: as above.
-                unsafe { target.expire(self) };
-            }
-        }
-        /// A waker that panics does not keep the others from being woken.
-        struct Rest(std::vec::IntoIter<super::timers::Target>);
-        impl Rest {
-            fn wake(&mut self) {
-                for target in self.0.by_ref().filter(|target| !target.is_scope()) {
-                    // SAFETY: as above.
-                    unsafe { target.wake() };
-                }
-            }
-        }
-        impl Drop for Rest {
-            fn drop(&mut self) {
-                self.wake();
-            }
-        }
-        Rest(due.into_iter()).wake();
-    }
-
-    fn take_in(&self) {
-        if self.bell.silence() {
-            // A cancel that a thread left before it woke a task comes first.
-            // SAFETY: this thread holds the root, which is the context's.
-            unsafe { remote::drain_after(self, || self.take_in_if_notified()) };
-        }
-    }
-
     /// Looks at the notifications during a long poll, for a checkpoint that must see a cancel from another thread.
     #[inline(always)]
     pub(crate) fn take_in_if_notified(&self) {
@@ -521,121 +462,6 @@ impl Root {
         // SAFETY: only called by the holder, in its context.
         unsafe { remote::read_mail(self, &mut after) };
         after.finish();
-    }
-
-    /// One poll by the host. `woken`: the main task is to be polled for that alone.
-    pub(crate) fn turn<T>(
-        &'static self,
-        host: &mut Context<'_>,
-        asked: bool,
-        poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Turn<T> {
-        let mut hold = self.hold();
-        let mut moved = false;
-        if !self.knows_host(host.waker()) {
-            drop(hold);
-            moved = self.set_host(host.waker());
-            hold = self.hold();
-        }
-        let result = self.held_turn(hold, host, asked, moved, poll);
-        // Its host may never poll it again: mail that came last is not left to that.
-        remote::sweep(self);
-        result
-    }
-
-    fn held_turn<T>(
-        &'static self,
-        hold: Hold<'_, Mail>,
-        host: &mut Context<'_>,
-        mut asked: bool,
-        moved: bool,
-        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Turn<T> {
-        let _frame = Frame::enter_root(self);
-        let main = self.main.get();
-        context::ambient(|a| {
-            a.task.set(main);
-            a.node.set(main.cast());
-            // SAFETY: the main task is alive for as long as the root.
-            a.locals.set(unsafe { (*main).locals() });
-        });
-        let waker = wake::lend(main);
-        let mut cx = Context::from_waker(&waker);
-        self.budget.set(BUDGET);
-        self.host_refused.set(false);
-        let mut passes = 0;
-        // Without a timer nobody asks. One that is made in this turn is resolved with a reading of its own, or has its alarm.
-        if self.is_virtual.get() || self.timers.borrow_mut().next().is_some() {
-            self.read_clock();
-        }
-        if moved {
-            self.rehost();
-        }
-        let result = loop {
-            self.take_in();
-            self.expire();
-            // Asked by the host alone is no activity, or a look at the reactor that takes several polls would begin anew
-            // at each.
-            if mem::take(&mut asked) || self.main_woken.get() {
-                if self.main_woken.replace(false) {
-                    self.idle.borrow_mut().active();
-                }
-                // SAFETY: alive, held.
-                unsafe { (*main).clear(crate::task::header::QUEUED) };
-                context::ambient(|a| {
-                    a.steps.set(context::STEPS);
-                    a.delivered.set(0);
-                });
-                if let Poll::Ready(value) = poll(&mut cx) {
-                    break Turn::Ready(value);
-                }
-                passes += 1;
-                if !self.paused.borrow().is_empty() {
-                    let paused = mem::take(&mut *self.paused.borrow_mut());
-                    drop(paused);
-                }
-                if self.timers.borrow().has_unresolved() {
-                    let now = self.read_clock();
-                    self.timers.borrow_mut().resolve(now);
-                } else if passes % PASSES_PER_CLOCK == 0 || self.is_virtual.get() {
-                    self.read_clock();
-                }
-                if self.main_woken.get() {
-                    let spent = self.budget.get() <= 0 || passes >= BUDGET.unsigned_abs();
-                    if spent || self.host_refused.get() || !self.ask_host() {
-                        self.ask_for_a_turn(host);
-                        break Turn::Pending;
-                    }
-                    continue;
-                }
-            }
-            if self.timers.borrow_mut().next().is_some_and(|d| d <= self.now.get()) {
-                continue;
-            }
-            match super::idle::wait(self, host) {
-                IdleOutcome::Again => continue,
-                IdleOutcome::Pending => {
-                    if self.main_woken.get() {
-                        // The backend's services wake while they are asked.
-                        self.ask_for_a_turn(host);
-                    }
-                    // Tasks that found the budget spent are woken after the turn: learn of it for the next one.
-                    if !self.host_limits.get() {
-                        self.ask_host();
-                    }
-                    break Turn::Pending;
-                }
-                IdleOutcome::Deadlock => break Turn::Deadlock(crate::inspect::tree()),
-            }
-        };
-        drop(hold);
-        result
-    }
-
-    /// At the end of a turn: the host is to poll again at once. Tasks that are woken until then need not tell it.
-    fn ask_for_a_turn(&self, host: &Context<'_>) {
-        self.bell.ring_only();
-        host.waker().wake_by_ref();
     }
 
     /// Keeps a hold until the end of the pass.

@@ -19,11 +19,12 @@
 //!
 //! The pattern is that of biased locking with asymmetric fences (Dice, Huang, Yang 2001; `membarrier(2)`).
 
+use super::bias::{Busy, barrier, wait_while_busy};
 use crate::sched::context;
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 type Bias = *mut ();
@@ -57,16 +58,6 @@ impl<T: Default> Default for Guarded<T> {
     }
 }
 
-/// Clears the flag also on unwind.
-struct Busy<'a>(&'a AtomicBool);
-
-impl Drop for Busy<'_> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
-}
-
 impl<T> Guarded<T> {
     pub(crate) const fn new(value: T) -> Self {
         Self {
@@ -82,9 +73,7 @@ impl<T> Guarded<T> {
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         let root: Bias = context::root().cast_mut().cast();
         if !root.is_null() && self.bias.load(Ordering::Relaxed) == root {
-            self.busy.store(true, Ordering::Relaxed);
-            compiler_fence(Ordering::SeqCst);
-            let _busy = Busy(&self.busy);
+            let _busy = Busy::set(&self.busy);
             if self.bias.load(Ordering::Relaxed) == root {
                 // SAFETY: this thread holds the root that is the bias; a revoker waits for `busy`.
                 return f(unsafe { &mut *self.value.get() });
@@ -103,9 +92,7 @@ impl<T> Guarded<T> {
         if !root.is_null() && barrier::is_available() {
             let _ = self.bias.compare_exchange(UNSET, root, Ordering::AcqRel, Ordering::Acquire);
             if self.bias.load(Ordering::Relaxed) == root {
-                self.busy.store(true, Ordering::Relaxed);
-                compiler_fence(Ordering::SeqCst);
-                let busy = Busy(&self.busy);
+                let busy = Busy::set(&self.busy);
                 if self.bias.load(Ordering::Relaxed) == root {
                     return Slow::Biased(busy);
                 }
@@ -117,15 +104,7 @@ impl<T> Guarded<T> {
             if bias != UNSET {
                 barrier::all_threads();
             }
-            let mut spins = 0u32;
-            while self.busy.load(Ordering::Acquire) {
-                spins += 1;
-                if spins % 64 == 0 {
-                    std::thread::yield_now();
-                } else {
-                    std::hint::spin_loop();
-                }
-            }
+            wait_while_busy(&self.busy);
         }
         Slow::Locked(guard)
     }
@@ -135,41 +114,6 @@ impl<T> Guarded<T> {
 enum Slow<'a> {
     Biased(#[expect(dead_code, reason = "held for its drop")] Busy<'a>),
     Locked(#[expect(dead_code, reason = "held for its drop")] MutexGuard<'a, ()>),
-}
-
-cfg_if::cfg_if! {
-    if #[cfg(all(target_os = "linux", not(loom), not(trine_tsan), not(miri)))] {
-        pub(crate) mod barrier {
-            use std::sync::OnceLock;
-
-            const REGISTER_PRIVATE_EXPEDITED: libc::c_int = 1 << 4;
-            const PRIVATE_EXPEDITED: libc::c_int = 1 << 3;
-
-            fn membarrier(command: libc::c_int) -> bool {
-                // SAFETY: the call has no memory arguments.
-                unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
-            }
-
-            /// Registers the process, once.
-            pub(crate) fn is_available() -> bool {
-                static AVAILABLE: OnceLock<bool> = OnceLock::new();
-                *AVAILABLE.get_or_init(|| membarrier(REGISTER_PRIVATE_EXPEDITED))
-            }
-
-            /// When it returns, every running thread of the process has passed a full fence.
-            pub(crate) fn all_threads() {
-                assert!(membarrier(PRIVATE_EXPEDITED), "a registered process may use membarrier(2)");
-            }
-        }
-    } else {
-        pub(crate) mod barrier {
-            pub(crate) fn is_available() -> bool {
-                false
-            }
-
-            pub(crate) fn all_threads() {}
-        }
-    }
 }
 
 #[cfg(test)]

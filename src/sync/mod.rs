@@ -14,10 +14,11 @@
 //! that was served before a cancel arrives succeeds; one that reports a cancellation has changed nothing. What was
 //! handed to a wait that is then dropped goes on to the next. All of them may be used from several threads.
 //!
-//! The parts they are made of, from below: `guarded` (the short lock), `queue` (the slab of waits), `wait` (polling a
+//! The parts they are made of, from below: `bias` (how a lock belongs to one root at no cost), `guarded` (the short lock), `queue` (the slab of waits), `wait` (polling a
 //! queued wait), `pool` (the machine of mutex, semaphore and limiter), `acquire` (its future).
 
 mod acquire;
+pub(crate) mod bias;
 mod condition;
 mod event;
 #[cfg(test)]

@@ -1,13 +1,12 @@
 //! The short lock of what stands in a task's slot beside the header: two bytes, biased towards the root whose memory it is.
 //!
-//! The protocol is that of [`guarded`](super::guarded), with two differences: the bias is known from the slot (its home),
-//! so that one byte says whether it is revoked; and a revoked lock is one of a few mutexes that all slots share, so that
-//! nobody touches the slot's memory after the last section in it.
+//! The protocol is that of [`guarded`](super::guarded), made of the same parts ([`bias`](super::bias)), with two
+//! differences: the bias is known from the slot (its home), so that one byte says whether it is revoked; and a revoked lock
+//! is one of a few mutexes that all slots share, so that nobody touches the slot's memory after the last section in it.
 //!
 //! The same rules go for the sections: a few loads and stores, no foreign code, and no other lock inside.
 
 use crate::sched::root::Root;
-use std::ptr;
 
 cfg_if::cfg_if! {
     if #[cfg(loom)] {
@@ -37,9 +36,10 @@ cfg_if::cfg_if! {
             }
         }
     } else {
-        use super::guarded::barrier;
+        use super::bias::{Busy, barrier, wait_while_busy};
         use crate::sched::context;
-        use std::sync::atomic::{AtomicBool, Ordering, compiler_fence};
+        use std::sync::atomic::{AtomicBool, Ordering};
+        use std::ptr;
         use std::sync::{Mutex, MutexGuard, PoisonError};
 
         const STRIPES: usize = 32;
@@ -54,14 +54,7 @@ cfg_if::cfg_if! {
         }
 
         /// The lock held by the thread that holds the slot's home.
-        pub(crate) struct Fast<'a>(&'a AtomicBool);
-
-        impl Drop for Fast<'_> {
-            #[inline(always)]
-            fn drop(&mut self) {
-                self.0.store(false, Ordering::Release);
-            }
-        }
+        pub(crate) type Fast<'a> = Busy<'a>;
 
         /// The lock held.
         pub(crate) enum Section<'a> {
@@ -82,9 +75,7 @@ cfg_if::cfg_if! {
                 if !ptr::eq(context::root(), home) {
                     return None;
                 }
-                self.busy.store(true, Ordering::Relaxed);
-                compiler_fence(Ordering::SeqCst);
-                let held = Fast(&self.busy);
+                let held = Busy::set(&self.busy);
                 // The revocation is visible here, or `busy` to the revoker.
                 if self.revoked.load(Ordering::Relaxed) { None } else { Some(held) }
             }
@@ -112,15 +103,7 @@ cfg_if::cfg_if! {
                 if !self.revoked.load(Ordering::Acquire) {
                     self.revoked.store(true, Ordering::SeqCst);
                     barrier::all_threads();
-                    let mut spins = 0u32;
-                    while self.busy.load(Ordering::Acquire) {
-                        spins += 1;
-                        if spins % 64 == 0 {
-                            std::thread::yield_now();
-                        } else {
-                            std::hint::spin_loop();
-                        }
-                    }
+                    wait_while_busy(&self.busy);
                 }
                 guard
             }

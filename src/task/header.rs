@@ -6,10 +6,11 @@
 //! - `DONE`: the future is gone or going; the slot is about to be recycled, wakes are ignored.
 
 use crate::nursery::core::Core;
-use crate::sched::node::{Kind, Later, Node, Wakes};
+use crate::sched::node::{Kind, Node};
 use crate::sched::root::Root;
 use crate::sched::stack::{Link, Linked};
 use crate::sched::sync::Cell;
+use crate::sched::wakes::{Later, Wakes};
 use crate::task::local::Locals;
 use crate::task::wake::WakeRef;
 use crate::task::{OnExit, TaskId};

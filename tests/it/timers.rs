@@ -2,8 +2,10 @@
 
 use crate::support::{CountWakes, Live, poll_once};
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 use trine::testing::MockClock;
 use trine::{Builder, Result};
@@ -98,4 +100,49 @@ fn sleeps_that_are_due_together_wake_each_waker_of_others_once() {
         Ok(())
     });
     assert_eq!((Arc::strong_count(&early), Arc::strong_count(&late)), (1, 1));
+}
+
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("a waker panics");
+    }
+}
+
+/// Somebody whose waker panics is due together with `others` who sleep: the run panics, and all others are woken.
+fn beside_a_waker_that_panics(first: Pin<Box<dyn Future<Output = Result<()>>>>, others: u64) {
+    let woken = CountWakes::new();
+    let count = woken.clone();
+    let clock = MockClock::new();
+    let driver = clock.clone();
+    let run = AssertUnwindSafe(|| {
+        on(&driver, async {
+            let mut first = first;
+            let mut sleeps: Vec<_> = (0..others).map(|_| Box::pin(trine::sleep(SECOND))).collect();
+            let panics = Waker::from(Arc::new(Panics));
+            assert!(first.as_mut().poll(&mut Context::from_waker(&panics)).is_pending());
+            for sleep in &mut sleeps {
+                assert!(poll_once(sleep.as_mut(), &count).is_pending());
+            }
+            trine::checkpoint().await?;
+            clock.jump(SECOND * 2);
+            trine::checkpoint().await?;
+            Ok(())
+        });
+    });
+    let panic = catch_unwind(run).expect_err("the waker's panic goes on");
+    assert_eq!(panic.downcast_ref(), Some(&"a waker panics"));
+    assert_eq!(woken.count() as u64, others);
+}
+
+#[test]
+fn sleeper_whose_waker_panics_keeps_nobody_asleep() {
+    beside_a_waker_that_panics(Box::pin(async { Ok(trine::sleep(SECOND).await?) }), 3);
+}
+
+#[test]
+fn scope_whose_waker_panics_keeps_nobody_asleep() {
+    let scope = trine::move_on_after(SECOND, async { Ok(std::future::pending::<()>().await) });
+    beside_a_waker_that_panics(Box::pin(async { scope.await.map(drop) }), 3);
 }
