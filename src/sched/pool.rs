@@ -5,7 +5,8 @@
 //! - A slot keeps its kind (task, scope, nursery) for ever, and its head is always a valid [`Node`]; that is what makes
 //!   stale references harmless.
 //! - `free` lists and chunks are touched only by the holder of the root; `given_back` takes slots from any thread.
-//! - Each slot in use counts one on the root. Chunks are unmapped when the root has ended and its count is zero.
+//! - Each slot in use counts one on the root. Chunks are given up when the root has ended and its count is zero: a few large
+//!   ones to the next root ([`spare`]), the others to the system.
 
 use super::node::Node;
 use super::root::Root;
@@ -184,7 +185,7 @@ impl Pool {
         self.end.set(unsafe { chunk.add(bytes) });
     }
 
-    /// Unmaps everything.
+    /// Gives up everything.
     ///
     /// # Safety
     /// The root has ended and its count is zero: nothing refers to a slot.
