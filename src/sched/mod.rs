@@ -7,13 +7,14 @@
 //! remote    wakes and mail from outside   count  the biased reference count
 //! timers    deadlines (pure)              idle   what to do when nothing can run
 //! gate      who holds a root, and mail    bell   what makes a host poll
-//! cells     the roots of the process
+//! cells     the roots of the process       chunks what pools are carved from
 //! stack     intrusive stacks              sync   std's atomics, or loom's
 //! polled    wakers of `poll_cancelled`    wakes  what a change leaves to be done
 //! ```
 
 pub(crate) mod bell;
 mod cells;
+mod chunks;
 pub(crate) mod context;
 pub(crate) mod count;
 pub(crate) mod gate;

@@ -5,9 +5,10 @@
 //! - A slot keeps its kind (task, scope, nursery) for ever, and its head is always a valid [`Node`]; that is what makes
 //!   stale references harmless.
 //! - `free` lists and chunks are touched only by the holder of the root; `given_back` takes slots from any thread.
-//! - Each slot in use counts one on the root. Chunks are given up when the root has ended and its count is zero: a few large
-//!   ones to the next root ([`spare`]), the others to the system.
+//! - Each slot in use counts one on the root. [Chunks](super::chunks) are given up when the root has ended and its
+//!   count is zero.
 
+use super::chunks::Chunk;
 use super::node::Node;
 use super::root::Root;
 use super::stack::Pile;
@@ -15,7 +16,6 @@ use super::sync::Cell;
 use crate::cancel::slot::ScopeSlot;
 use crate::nursery::core::CoreSlot;
 use crate::task::header::Header;
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::RefCell;
 use std::ptr;
 
@@ -33,9 +33,6 @@ pub(crate) const CORE_CLASS: usize = TASK_CLASSES + 1;
 const CLASSES: usize = TASK_CLASSES + 2;
 /// So that an index can be masked, which costs less than to check it.
 const LISTS: usize = CLASSES.next_power_of_two();
-
-const FIRST_CHUNK: usize = 4 << 10;
-const LAST_CHUNK: usize = 256 << 10;
 
 /// The class for a task slot of `size` bytes.
 pub(crate) const fn task_class(size: usize) -> usize {
@@ -78,7 +75,7 @@ pub(crate) struct Pool {
     given_back: Pile<Node>,
     bump: Cell<*mut u8>,
     end: Cell<*mut u8>,
-    chunks: RefCell<Vec<(*mut u8, Layout)>>,
+    chunks: RefCell<Vec<Chunk>>,
 }
 
 impl Pool {
@@ -152,7 +149,7 @@ impl Pool {
         }
         let size = class_size(class);
         if (self.end.get() as usize) - (self.bump.get() as usize) < size {
-            self.grow(size);
+            self.grow();
         }
         let slot = self.bump.get();
         // SAFETY: there is room for `size` bytes, aligned to ALIGN, which nobody else has.
@@ -167,22 +164,13 @@ impl Pool {
         slot.cast_const().cast()
     }
 
-    fn grow(&self, size: usize) {
+    fn grow(&self) {
         let mut chunks = self.chunks.borrow_mut();
-        let bytes = (FIRST_CHUNK << chunks.len().min(6)).min(LAST_CHUNK).max(size);
-        let layout = Layout::from_size_align(bytes, 64).expect("chunk sizes are small");
-        let chunk = spare::take(layout).unwrap_or_else(|| {
-            // SAFETY: the size is not zero.
-            let chunk = unsafe { alloc(layout) };
-            if chunk.is_null() {
-                handle_alloc_error(layout);
-            }
-            chunk
-        });
-        chunks.push((chunk, layout));
-        self.bump.set(chunk);
+        let chunk = Chunk::new(chunks.len());
+        self.bump.set(chunk.start());
         // SAFETY: one past the end of the chunk.
-        self.end.set(unsafe { chunk.add(bytes) });
+        self.end.set(unsafe { chunk.start().add(chunk.size()) });
+        chunks.push(chunk);
     }
 
     /// Gives up everything.
@@ -196,55 +184,11 @@ impl Pool {
         self.given_back.clear();
         self.bump.set(ptr::null_mut());
         self.end.set(ptr::null_mut());
-        for (chunk, layout) in self.chunks.borrow_mut().drain(..) {
-            if !spare::keep(chunk, layout) {
-                // SAFETY: allocated with this layout; unreferenced by contract.
-                unsafe { dealloc(chunk, layout) };
-            }
-        }
+        self.chunks.borrow_mut().drain(..).for_each(Chunk::give_up);
     }
 
     /// Bytes mapped.
     pub(crate) fn bytes(&self) -> usize {
-        self.chunks.borrow().iter().map(|(_, l)| l.size()).sum()
-    }
-}
-
-/// A few large chunks are kept for the next root of the process: the system takes longer to map one, page by page, than a
-/// tree takes to fill it.
-mod spare {
-    use super::LAST_CHUNK;
-    use std::alloc::Layout;
-    use std::sync::{Mutex, PoisonError};
-
-    /// How many: 16 MiB. None where a sanitizer or a model is to see that nobody uses a chunk that was given back.
-    const KEPT: usize = if cfg!(any(loom, trine_tsan, trine_asan)) { 0 } else { 64 };
-
-    struct Chunk(*mut u8);
-
-    // SAFETY: memory that nobody refers to.
-    unsafe impl Send for Chunk {}
-
-    static CHUNKS: Mutex<Vec<Chunk>> = Mutex::new(Vec::new());
-
-    /// A chunk of that layout, with anything in it.
-    pub(super) fn take(layout: Layout) -> Option<*mut u8> {
-        if layout.size() != LAST_CHUNK {
-            return None;
-        }
-        CHUNKS.lock().unwrap_or_else(PoisonError::into_inner).pop().map(|chunk| chunk.0)
-    }
-
-    /// Takes over a chunk to which nothing refers, if there is room for it.
-    pub(super) fn keep(chunk: *mut u8, layout: Layout) -> bool {
-        if layout.size() != LAST_CHUNK {
-            return false;
-        }
-        let mut chunks = CHUNKS.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = chunks.len() < KEPT;
-        if room {
-            chunks.push(Chunk(chunk));
-        }
-        room
+        self.chunks.borrow().iter().map(Chunk::size).sum()
     }
 }
