@@ -12,7 +12,7 @@ use crate::error::Cancelled;
 use crate::sync::guarded::Guarded;
 use crate::sync::queue::{Key, Progress, WaitQueue};
 use crate::sync::wait::{Place, Queue, Step, Wakes, follow_up, polled_after_end};
-use crate::task::park::{Entry, Parked, cancelled};
+use crate::task::park::{Entry, Op, Parked, cancelled};
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
@@ -57,7 +57,7 @@ impl<'a, T> Receiving<'a, T> {
     }
 
     #[inline]
-    fn poll(&mut self, op: &'static str, cx: &mut Context<'_>) -> Poll<Result<T, RecvError>> {
+    fn poll(&mut self, op: Op, cx: &mut Context<'_>) -> Poll<Result<T, RecvError>> {
         let at = self.at;
         match &mut self.phase {
             Phase::Start(entry) => {
@@ -186,7 +186,7 @@ impl<T> Future for Recv<'_, T> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.inner.poll("channel::recv", cx)
+        self.inner.poll(&"channel::recv", cx)
     }
 }
 
@@ -213,7 +213,7 @@ impl<T> Future for TryNext<'_, T> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.inner.poll("channel::try_next", cx).map(|received| match received {
+        self.inner.poll(&"channel::try_next", cx).map(|received| match received {
             Ok(item) => Ok(Some(item)),
             Err(RecvError::Closed | RecvError::EndOfChannel) => Ok(None),
             Err(RecvError::Cancelled(cancelled)) => Err(cancelled),

@@ -11,7 +11,7 @@ use super::machine::{Machine, SendRefusal, SendSlot};
 use crate::sync::guarded::Guarded;
 use crate::sync::queue::{Key, Progress, WaitQueue};
 use crate::sync::wait::{Place, Queue, Step, Wakes, follow_up, polled_after_end};
-use crate::task::park::{Entry, Parked, cancelled};
+use crate::task::park::{Entry, Op, Parked, cancelled};
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
@@ -62,7 +62,7 @@ impl<'a, T> Sending<'a, T> {
 
     /// `Err` holds the value, and why it was not sent.
     #[inline]
-    fn poll(&mut self, op: &'static str, cx: &mut Context<'_>) -> Poll<Result<(), (T, SendError)>> {
+    fn poll(&mut self, op: Op, cx: &mut Context<'_>) -> Poll<Result<(), (T, SendError)>> {
         let at = self.at;
         match &mut self.phase {
             Phase::Start(entry) => {
@@ -195,7 +195,7 @@ impl<T> Future for Send<'_, T> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.inner.poll("channel::send", cx).map_err(|(_value, error)| error)
+        self.inner.poll(&"channel::send", cx).map_err(|(_value, error)| error)
     }
 }
 
@@ -222,7 +222,7 @@ impl<T> Future for SendOrReturn<'_, T> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.inner.poll("channel::send_or_return", cx)
+        self.inner.poll(&"channel::send_or_return", cx)
     }
 }
 

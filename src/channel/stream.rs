@@ -63,7 +63,7 @@ impl<T> Stream for Receiver<T> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        let place = Place::new("channel::next", this.watch.at);
+        let place = Place::new(&"channel::next", this.watch.at);
         if let Some(key) = this.watch.key.take() {
             match poll_queued(&Watches(&this.shared), key, place, cx) {
                 Step::Pending => {

@@ -7,6 +7,7 @@
 
 use crate::net::source::{Direction, Done, Source};
 use crate::net::wait::Wait;
+use crate::task::park::Op;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -65,7 +66,7 @@ pub struct WaitWritable<'fd>(Readiness<'fd>);
 /// ```
 #[track_caller]
 pub fn wait_readable(fd: BorrowedFd<'_>) -> WaitReadable<'_> {
-    WaitReadable(Readiness::new(fd, Direction::Read, "wait_readable", Location::caller()))
+    WaitReadable(Readiness::new(fd, Direction::Read, &"wait_readable", Location::caller()))
 }
 
 /// Waits until writing to a descriptor would not block: there is room, or an error to be had.
@@ -85,7 +86,7 @@ pub fn wait_readable(fd: BorrowedFd<'_>) -> WaitReadable<'_> {
 /// As [`wait_readable`].
 #[track_caller]
 pub fn wait_writable(fd: BorrowedFd<'_>) -> WaitWritable<'_> {
-    WaitWritable(Readiness::new(fd, Direction::Write, "wait_writable", Location::caller()))
+    WaitWritable(Readiness::new(fd, Direction::Write, &"wait_writable", Location::caller()))
 }
 
 /// A wait for one direction.
@@ -105,7 +106,7 @@ impl fmt::Debug for Readiness<'_> {
 }
 
 impl<'fd> Readiness<'fd> {
-    fn new(fd: BorrowedFd<'fd>, direction: Direction, op: &'static str, at: &'static Location<'static>) -> Self {
+    fn new(fd: BorrowedFd<'fd>, direction: Direction, op: Op, at: &'static Location<'static>) -> Self {
         Self { fd, source: None, asked: false, wait: Wait::new(direction, op, at) }
     }
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use crate::backend::current_handle;
 use crate::run::{self, Outside};
-use crate::task::park::{self, Entry, Parked};
+use crate::task::park::{self, Entry, Op, Parked};
 
 /// What can be turned into socket addresses, as [`std::net::ToSocketAddrs`], but without blocking: a name is handed
 /// over as it is, and looked up by a blocking job.
@@ -107,7 +107,7 @@ impl<T: ToSocketAddrs + ?Sized> ToSocketAddrs for &T {
 #[derive(Debug)]
 pub(crate) struct Resolve {
     addresses: Option<io::Result<Addresses>>,
-    op: &'static str,
+    op: Op,
     at: &'static Location<'static>,
     entry: Option<Entry>,
     lookup: Option<(Arc<Lookup>, Option<Outside>)>,
@@ -125,7 +125,7 @@ struct LookupState {
 }
 
 impl Resolve {
-    pub(crate) fn new(addresses: io::Result<Addresses>, op: &'static str, at: &'static Location<'static>) -> Self {
+    pub(crate) fn new(addresses: io::Result<Addresses>, op: Op, at: &'static Location<'static>) -> Self {
         Self { addresses: Some(addresses), op, at, entry: Some(Entry::new()), lookup: None }
     }
 
@@ -155,12 +155,7 @@ impl Lookup {
     }
 
     /// The answer, or else a cancel, whose lookup goes on alone: the system cannot be told to stop.
-    fn poll(
-        &self,
-        cx: &mut Context<'_>,
-        op: &'static str,
-        at: &'static Location<'static>,
-    ) -> Poll<io::Result<Vec<SocketAddr>>> {
+    fn poll(&self, cx: &mut Context<'_>, op: Op, at: &'static Location<'static>) -> Poll<io::Result<Vec<SocketAddr>>> {
         let current = {
             let mut state = self.lock();
             if let Some(outcome) = state.outcome.take() {

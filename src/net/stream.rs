@@ -15,6 +15,7 @@ use std::task::{Context, Poll, ready};
 
 use super::source::{AsSource, Direction, Done, Source};
 use super::wait::{Exclusive, Wait, busy};
+use crate::task::park::Op;
 
 /// A socket of the standard library that carries a stream of bytes.
 pub(crate) trait Socket: AsSource + Sized {
@@ -29,10 +30,10 @@ pub(crate) trait Socket: AsSource + Sized {
 /// See [`Socket::NAMES`].
 #[derive(Debug)]
 pub(crate) struct Names {
-    pub(crate) read: &'static str,
-    pub(crate) write: &'static str,
-    pub(crate) write_all: &'static str,
-    pub(crate) shutdown: &'static str,
+    pub(crate) read: Op,
+    pub(crate) write: Op,
+    pub(crate) write_all: Op,
+    pub(crate) shutdown: Op,
 }
 
 /// A connected, non-blocking socket.
@@ -85,7 +86,7 @@ impl<S: Socket> Stream<S> {
     }
 
     #[track_caller]
-    fn op(&self, direction: Direction, name: &'static str) -> Exclusive<'_, S> {
+    fn op(&self, direction: Direction, name: Op) -> Exclusive<'_, S> {
         let wait = Wait::new(direction, name, Location::caller());
         Exclusive::new(&self.source, wait)
     }
@@ -93,7 +94,7 @@ impl<S: Socket> Stream<S> {
     fn poll_lane<T>(
         &self,
         direction: Direction,
-        name: &'static str,
+        name: Op,
         cx: &mut Context<'_>,
         attempt: impl FnMut(&S) -> io::Result<Done<T>>,
     ) -> Poll<io::Result<T>> {

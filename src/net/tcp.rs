@@ -14,16 +14,17 @@ use super::addresses::{Resolve, ToSocketAddrs};
 use super::source::{Direction, Done, Source};
 use super::stream::{Names, Read, ShutDown, Socket, Stream, Write, WriteAll};
 use super::wait::{Exclusive, Wait};
+use crate::task::park::Op;
 
 /// Connections that the system keeps until they are accepted.
 const BACKLOG: i32 = 1024;
 
 impl Socket for net::TcpStream {
     const NAMES: Names = Names {
-        read: "TcpStream::read",
-        write: "TcpStream::write",
-        write_all: "TcpStream::write_all",
-        shutdown: "TcpStream::shutdown",
+        read: &"TcpStream::read",
+        write: &"TcpStream::write",
+        write_all: &"TcpStream::write_all",
+        shutdown: &"TcpStream::shutdown",
     };
 
     fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
@@ -206,7 +207,7 @@ impl std::os::fd::AsFd for TcpStream {
     }
 }
 
-const CONNECT: &str = "TcpStream::connect";
+const CONNECT: Op = &"TcpStream::connect";
 
 /// The future of [`TcpStream::connect`].
 #[derive(Debug)]
@@ -365,7 +366,7 @@ impl TcpListener {
     #[track_caller]
     pub fn bind(address: impl ToSocketAddrs) -> Bind {
         let at = Location::caller();
-        Bind(Resolve::new(address.addresses(), "TcpListener::bind", at))
+        Bind(Resolve::new(address.addresses(), &"TcpListener::bind", at))
     }
 
     /// Takes the next connection, and the address of its other side.
@@ -381,7 +382,7 @@ impl TcpListener {
     /// Nothing is lost: no connection was taken.
     #[track_caller]
     pub fn accept(&self) -> Accept<'_> {
-        let wait = Wait::new(Direction::Read, "TcpListener::accept", Location::caller());
+        let wait = Wait::new(Direction::Read, &"TcpListener::accept", Location::caller());
         Accept(Exclusive::new(&self.0, wait))
     }
 

@@ -11,14 +11,14 @@ use std::task::{Context, Poll, ready};
 
 use super::source::{AsSource, Direction, Done, Source};
 use crate::run::{self, Outside};
-use crate::task::park::{self, Entry, Parked};
+use crate::task::park::{self, Entry, Op, Parked};
 
 /// The state of one checkpoint operation on a source.
 #[derive(Debug)]
 pub(crate) struct Wait {
     direction: Direction,
     /// What the task tree shows.
-    op: &'static str,
+    op: Op,
     at: &'static Location<'static>,
     /// `None`: entered.
     entry: Option<Entry>,
@@ -27,12 +27,12 @@ pub(crate) struct Wait {
 }
 
 impl Wait {
-    pub(crate) fn new(direction: Direction, op: &'static str, at: &'static Location<'static>) -> Self {
+    pub(crate) fn new(direction: Direction, op: Op, at: &'static Location<'static>) -> Self {
         Self { direction, op, at, entry: Some(Entry::new()), parked: None }
     }
 
     /// As [`new`](Self::new), for the second half of an operation whose first half was the checkpoint.
-    pub(crate) fn entered(direction: Direction, op: &'static str, at: &'static Location<'static>) -> Self {
+    pub(crate) fn entered(direction: Direction, op: Op, at: &'static Location<'static>) -> Self {
         Self { entry: None, ..Self::new(direction, op, at) }
     }
 

@@ -9,12 +9,13 @@
 //! each returns what the next one returns. Processors predict some 16 to 32 returns; beyond that a level would cost a
 //! mispredicted branch for each call.
 
-use super::core::{CoreSlot, Panic, give_back, release_task, settle};
+use super::core::{CoreSlot, Panic, give_back, give_back_here, release_task, settle};
 use super::errors::store_error;
+use super::join::JoinState;
 use crate::cancel::region::{Judgement, judge};
 use crate::error::TaskError;
 use crate::sched::context::{self, Ambient, BatchFrame, Restore};
-use crate::sched::node;
+use crate::sched::node::{self, AWAY, EFFECTIVE, EXTRAS};
 use crate::sched::root::{Root, finish_extras};
 use crate::sched::wakes::Wakes;
 use crate::task::header::{self, DONE, Header, QUEUED};
@@ -70,7 +71,7 @@ impl CoreSlot {
         }
         // SAFETY: by contract.
         unsafe {
-            if root.is_special() {
+            if root.is_special() || !context::ambient(|a| a.locals.get()).is_null() {
                 self.run_specially::<E>(root, batches);
             } else {
                 self.run_queue::<E, false>(root, batches);
@@ -78,7 +79,7 @@ impl CoreSlot {
         }
     }
 
-    /// With an order that a test asked for, an instrument, or a host that limits.
+    /// With an order that a test asked for, an instrument, a host that limits, or task locals around.
     #[inline(never)]
     unsafe fn run_specially<E: TaskError>(&self, root: &Root, batches: u32) {
         // SAFETY: by contract.
@@ -89,21 +90,17 @@ impl CoreSlot {
     #[inline(always)]
     unsafe fn run_queue<E: TaskError, const SPECIAL: bool>(&self, root: &Root, batches: u32) {
         let mut left = batches;
-        // The first one is run whatever the budgets say: a nursery is where its task goes on, on its way to what is inside,
-        // and entering one is no checkpoint.
-        let mut spent = -DEPTH;
         let mut last = if SPECIAL { self.permute(root) } else { self.tail.get() };
         // SAFETY: this thread's.
         let a = unsafe { &*context::pointer() };
         let frame = BatchFrame::save(a);
+        // The first one is run whatever the budgets say: a nursery is where its task goes on, on its way to what is inside,
+        // and entering one is no checkpoint.
+        if root.budget.get() <= -DEPTH {
+            return;
+        }
         loop {
             let at = self.head.get();
-            let budget = root.budget.get();
-            if budget <= spent || (SPECIAL && spent == 0 && !root.host_has_budget()) {
-                break;
-            }
-            spent = 0;
-            root.budget.set(budget - 1);
             // SAFETY: queued tasks are alive; the last one of the batch is on the queue until it is taken here.
             let h = unsafe { &*at };
             let next = h.next_ready.get();
@@ -113,6 +110,11 @@ impl CoreSlot {
             }
             // SAFETY: held; the task is this nursery's.
             unsafe { poll_task::<E, SPECIAL>(h, root, a, &frame) };
+            let budget = root.budget.get() - 1;
+            root.budget.set(budget);
+            if budget < 0 {
+                break;
+            }
             if ptr::eq(at, last) {
                 left -= 1;
                 last = self.tail.get();
@@ -122,6 +124,9 @@ impl CoreSlot {
                 if SPECIAL {
                     last = self.permute(root);
                 }
+            }
+            if SPECIAL && !root.host_has_budget() {
+                break;
             }
         }
         frame.restore(a);
@@ -159,17 +164,16 @@ impl CoreSlot {
 }
 
 /// # Safety
-/// This thread holds `root`, the owner; the task was taken from its nursery's queue.
+/// This thread holds `root`, the owner; the task was taken from its nursery's queue. The locals in force are the frame's.
 #[inline(always)]
 unsafe fn poll_task<E: TaskError, const SPECIAL: bool>(h: &Header, root: &Root, a: &Ambient, frame: &BatchFrame) {
     // SAFETY: by contract.
     unsafe {
-        if h.has(DONE) {
-            // It was woken in the very poll in which it ended; only the queue still knew it.
-            forget_done(h);
-        } else if h.node.is_effective() {
-            poll_cancelled::<E>(h, frame);
+        if h.has(DONE | EFFECTIVE | EXTRAS | AWAY) {
+            poll_uncommonly::<E>(h, frame);
         } else {
+            // It was `QUEUED`; a task is no shield.
+            h.node.set_flags(0);
             poll_live::<E, SPECIAL>(h, root, a, frame, |cx| {
                 if h.node.is_effective() { judge_task(h, root, false, false, cx) } else { true }
             });
@@ -179,20 +183,28 @@ unsafe fn poll_task<E: TaskError, const SPECIAL: bool>(h: &Header, root: &Root, 
 
 /// Apart, since what it has to remember takes registers.
 #[inline(never)]
-unsafe fn poll_cancelled<E: TaskError>(h: &Header, frame: &BatchFrame) {
+unsafe fn poll_uncommonly<E: TaskError>(h: &Header, frame: &BatchFrame) {
     // SAFETY: this thread's; the context's root is held.
     let (a, root) = unsafe { (&*context::pointer(), &*context::root()) };
     let deliveries = root.deliveries.get();
+    let cancelled_before = h.node.is_effective();
     // SAFETY: as for `poll_task`.
     unsafe {
+        if h.has(DONE) {
+            // It was woken in the very poll in which it ended; only the queue still knew it.
+            return forget_done(h);
+        }
+        h.clear(QUEUED);
         poll_live::<E, true>(h, root, a, frame, |cx| {
             // The shield of a scope around may have gone up meanwhile.
-            !h.node.is_effective() || judge_task(h, root, true, root.deliveries.get() != deliveries, cx)
+            let told = cancelled_before && root.deliveries.get() != deliveries;
+            !h.node.is_effective() || judge_task(h, root, cancelled_before, told, cx)
         });
     }
+    a.locals.set(frame.locals);
 }
 
-/// Polls a task; `goes_on` is asked if it is still pending.
+/// Polls a task that is not `QUEUED` any more; `goes_on` is asked if it is still pending. In a `SPECIAL` run there may be task locals, of the task or around.
 ///
 /// # Safety
 /// As [`poll_task`].
@@ -204,12 +216,13 @@ unsafe fn poll_live<E: TaskError, const SPECIAL: bool>(
     frame: &BatchFrame,
     goes_on: impl FnOnce(&Context<'_>) -> bool,
 ) {
-    h.state.set(0);
     h.wait.set(None);
     let vtable = h.vtable.get();
     a.node.set(&h.node);
     a.task.set(h);
-    a.locals.set(if h.has_extras() || !frame.locals.is_null() { locals_of(h, frame.locals) } else { ptr::null() });
+    if SPECIAL {
+        a.locals.set(locals_of(h, frame.locals));
+    }
     a.steps.set(context::STEPS);
     a.delivered.set(0);
     let waker = wake::lend(h);
@@ -228,10 +241,78 @@ unsafe fn poll_live<E: TaskError, const SPECIAL: bool>(
                     abandon_task(h, frame);
                 }
             }
-            Ok(Poll::Ready(result)) => end_task(h, result, frame),
+            Ok(Poll::Ready(result)) => {
+                let is_watched = SPECIAL && root.instrumented.get();
+                if result.is_err() || !h.gone.get() || is_watched || !node::retire_plainly(&h.node) {
+                    end_task(h, result, *frame);
+                } else {
+                    std::mem::forget(result);
+                    leave_plainly(h, root, frame);
+                }
+            }
             Err(panic) => fail_task(h, panic, frame),
         }
     }
+}
+
+/// A task has ended, and nothing was left to drop: no foreign code runs here, but for what is left to the end. It is called
+/// in the task's frame, which is left as it is: `frame` is put back only for foreign code.
+///
+/// # Safety
+/// This thread holds `root`, which was the owner and is the home; the node was retired, and the slot is on no queue.
+#[inline(always)]
+unsafe fn leave_plainly(h: &Header, root: &Root, frame: &BatchFrame) {
+    // SAFETY: a task's nursery outlives it.
+    let core = unsafe { &*h.core.get() };
+    let vtable = h.vtable.get();
+    // SAFETY: by contract.
+    unsafe {
+        if vtable.has_handle {
+            if !JoinState::of(h).settle_here(root) {
+                settle_apart(h, frame.guard());
+            }
+        } else {
+            // Nobody looks at it any more.
+            give_back_here(h, root);
+        }
+    }
+    let live = core.live.get() - 1;
+    core.live.set(live);
+    if !core.notified.get() && live == 0 {
+        wake_parent_apart(core, frame.guard());
+    }
+}
+
+/// Foreign code is to run because a task has ended.
+#[cold]
+#[inline(never)]
+fn wake_parent_apart(core: &CoreSlot, after: Restore) {
+    drop(after);
+    core.wake_parent();
+}
+
+/// The handle of a task that has ended is told, in any case.
+///
+/// # Safety
+/// As [`leave_plainly`].
+#[cold]
+#[inline(never)]
+unsafe fn settle_apart(h: &Header, after: Restore) {
+    let mut wakes = Wakes::none();
+    drop(after);
+    // SAFETY: by contract.
+    unsafe {
+        let settled = settle(h, true, &mut wakes);
+        if settled.unclaimed {
+            // The frame is put back already.
+            drop_unclaimed(h, BatchFrame::save(&*context::pointer()).guard());
+        }
+        if settled.last {
+            // Neither task nor handle looks at it any more.
+            give_back(h);
+        }
+    }
+    wakes.wake();
 }
 
 /// The locals in force for a task: a child's own, or those around a body or a branch.
@@ -303,53 +384,6 @@ unsafe fn fail_task(h: &Header, panic: Panic, frame: &BatchFrame) {
     }
 }
 
-/// A task has returned.
-///
-/// # Safety
-/// This thread holds the owner; called in the task's frame, which is left as it is: `frame` is put back only for foreign code.
-#[inline(never)]
-unsafe fn end_task<E: TaskError>(h: &Header, result: Result<(), E>, frame: &BatchFrame) {
-    // SAFETY: the context's root is held; a task's nursery outlives it.
-    let (core, root) = unsafe { (&*h.core.get(), &*context::root()) };
-    if result.is_err() || !h.gone.get() || h.has_extras() || root.instrumented.get() {
-        // SAFETY: as the caller's.
-        return unsafe { end_task_slowly(h, result, *frame) };
-    }
-    std::mem::forget(result);
-    // Nothing was left to drop: no foreign code runs here, but for what is left to the end.
-    let state = h.state.get();
-    h.state.set(state | DONE);
-    // SAFETY: the future is gone.
-    let mut wakes = unsafe { node::retire(&h.node) };
-    // The slot itself waits for the ready queue, if it is on it.
-    let leaving = state & QUEUED == 0;
-    // SAFETY: as above.
-    let settled = unsafe { settle(h, leaving, &mut wakes) };
-    if settled.unclaimed {
-        // SAFETY: as above; put back by the guard, as for all foreign code.
-        unsafe { drop_unclaimed(h, frame.guard()) };
-    }
-    if settled.last {
-        // SAFETY: neither task nor handle looks at it any more.
-        unsafe { give_back(h) };
-    }
-    let live = core.live.get() - 1;
-    core.live.set(live);
-    if !wakes.is_none() || (live == 0 && !core.notified.get()) {
-        ended_slowly(core, live, wakes, frame.guard());
-    }
-}
-
-/// Foreign code is to run because a task has ended.
-#[cold]
-fn ended_slowly(core: &CoreSlot, live: usize, wakes: Wakes, after: Restore) {
-    drop(after);
-    wakes.wake();
-    if live == 0 {
-        core.wake_parent();
-    }
-}
-
 /// Drops the value of a task whose handle was dropped before.
 ///
 /// # Safety
@@ -365,10 +399,13 @@ unsafe fn drop_unclaimed(h: &Header, after: Restore) {
     }
 }
 
-/// As [`end_task`]: its error goes to the nursery that it belongs to now (a `started` may have moved it), its future and
+/// A task has returned: its error goes to the nursery that it belongs to now (a `started` may have moved it), its future and
 /// its slot go, and the nursery hears of it.
+///
+/// # Safety
+/// This thread holds the owner; called in the task's frame.
 #[inline(never)]
-unsafe fn end_task_slowly<E: TaskError>(h: &Header, result: Result<(), E>, frame: BatchFrame) {
+unsafe fn end_task<E: TaskError>(h: &Header, result: Result<(), E>, frame: BatchFrame) {
     // Foreign code that panics is met in errors, instruments, hooks and wakers.
     let after = frame.guard();
     // SAFETY: the errors are of type `E`; for the rest as the caller's.
@@ -397,7 +434,7 @@ unsafe fn finish_task(h: &Header, after: Restore) {
     }
     drop(after);
     let told = root.instrumented.get().then(|| crate::inspect::last_words(h));
-    let extras = h.extras.take();
+    let extras = h.node.take_extras();
     let id = h.task_id();
     // First what must not be left half done, then foreign code.
     // SAFETY: the future is gone.

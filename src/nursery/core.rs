@@ -19,13 +19,11 @@ use crate::sched::root::Root;
 use crate::sched::sync::Cell;
 use crate::sched::wakes::{Later, Wakes, Waste};
 use crate::task::header::{self, DONE, Header, QUEUED};
-use crate::task::local::Locals;
 use crate::task::wake::{self, WakeRef};
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr;
-use std::sync::Arc;
 use std::task::Context;
 
 pub(crate) type Panic = Box<dyn Any + Send>;
@@ -257,10 +255,8 @@ impl CoreSlot {
         unsafe { node::link_new(&h.node, under) };
         self.live.set(self.live.get() + 1);
         self.push_ready(h);
-        let locals = context::ambient(|a| a.locals.get());
-        if !locals.is_null() {
-            // SAFETY: in force, hence alive.
-            unsafe { inherit(h, locals) };
+        if !context::ambient(|a| a.locals.get()).is_null() {
+            inherit(h);
         }
         if !self.notified.get() {
             self.wake_parent();
@@ -386,19 +382,12 @@ impl CoreSlot {
     }
 }
 
-/// A new child inherits the task locals in force.
-///
-/// # Safety
-/// `locals` is borrowed from an `Arc`.
+/// A new child inherits the task locals in force, of which there are some.
 #[inline(never)]
-unsafe fn inherit(h: &Header, locals: *const Locals) {
+fn inherit(h: &Header) {
     if h.vtable.get().is_child {
-        // SAFETY: by contract.
-        let locals = unsafe {
-            Arc::increment_strong_count(locals);
-            Arc::from_raw(locals)
-        };
-        h.with_extras(|e| e.locals = Some(locals));
+        let locals = crate::nursery::task::current_locals();
+        h.with_extras(|e| e.locals = locals);
     }
 }
 
@@ -421,10 +410,10 @@ pub(crate) fn keep_first(first: &mut Option<Panic>, f: impl FnOnce()) {
 pub(crate) unsafe fn free_task(h: &Header) -> Wakes {
     // SAFETY: by contract; a task that was dropped has left no value.
     unsafe {
-        let state = h.state.get();
-        h.state.set(state | DONE);
+        let flags = h.node.flags();
+        h.node.set_flags(flags | DONE);
         let told = crate::inspect::to_be_told(h);
-        let extras = h.extras.take();
+        let extras = h.node.take_extras();
         let mut wakes = node::retire(&h.node);
         if let Some(told) = told {
             wakes.push(Later::Tell(told));
@@ -432,7 +421,7 @@ pub(crate) unsafe fn free_task(h: &Header) -> Wakes {
         if let Some(extras) = extras {
             wakes.push(Later::Exit(extras, h.task_id()));
         }
-        if settle(h, state & QUEUED == 0, &mut wakes).last {
+        if settle(h, flags & QUEUED == 0, &mut wakes).last {
             give_back(h);
         }
         wakes

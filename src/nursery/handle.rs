@@ -6,6 +6,7 @@
 use super::core::{give_back, give_back_here};
 use super::join::{Found, JoinCell, JoinHead};
 use crate::error::{JoinError, Result};
+use crate::sched::context;
 use crate::sched::node::SlotRef;
 use crate::sched::remote::{self, Mail};
 use crate::sched::root::Root;
@@ -196,25 +197,41 @@ impl<T> Handle<'_, T> {
     /// The common cases, on the thread of the child's root: the first look, and the one that finds the value.
     #[inline(always)]
     fn poll_fast(&mut self, cx: &Context<'_>) -> Option<Poll<T>> {
-        if self.word.addr() & (APART | YIELDED) != 0 {
+        let marks = self.word.addr() & MARKS;
+        if marks != 0 && marks != ENTERED {
             return None;
         }
-        let head = self.head()?;
+        // Written out for either case, so that the marks are part of an offset.
+        let head = if marks == 0 { self.head_at(0) } else { self.head_at(ENTERED) };
         // SAFETY: kept in its place by this handle.
         let (cell, home) = unsafe { (&(*head).join, (*head).header.node.home_ptr()) };
-        if self.word.addr() & ENTERED == 0 {
-            if !park::enter_plainly() {
-                return None;
+        if !ptr::eq(context::root(), home) {
+            return None;
+        }
+        // SAFETY: this thread holds the home; a handle leaves no waiter before it has entered, and none after its wait.
+        let value = unsafe {
+            if marks == 0 {
+                let task = park::enter_plainly(cx)?;
+                self.word = self.word.wrapping_byte_add(ENTERED);
+                match cell.look_first(task, &*home) {
+                    Ok(Some(value)) => value,
+                    Ok(None) => return Some(Poll::Pending),
+                    Err(()) => return None,
+                }
+            } else {
+                cell.take_here()?
             }
-            self.word = self.word.map_addr(|at| at | ENTERED);
-        }
-        if let Some(value) = cell.take_alone(home) {
-            self.word = ptr::without_provenance(TAKEN);
-            // SAFETY: the task has left, on this thread, which holds the home.
-            unsafe { give_back_here(head.cast(), &*home) };
-            return Some(Poll::Ready(value));
-        }
-        cell.wait_plainly(home, cx).then_some(Poll::Pending)
+        };
+        self.word = ptr::without_provenance(TAKEN);
+        // SAFETY: the task has left, on this thread, which holds the home.
+        unsafe { give_back_here(head.cast(), &*home) };
+        Some(Poll::Ready(value))
+    }
+
+    /// The child's slot, from a word with these marks.
+    #[inline(always)]
+    fn head_at(&self, marks: usize) -> *const JoinHead<T> {
+        self.word.wrapping_byte_sub(mem::offset_of!(JoinHead<T>, join) + marks).cast()
     }
 
     /// Tells whether the child has ended, with a value or without.
@@ -253,7 +270,7 @@ impl<T> Handle<'_, T> {
 impl<T> Future for Handle<'_, T> {
     type Output = Result<T, JoinError>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.poll_fast(cx) {
             Some(polled) => polled.map(Ok),

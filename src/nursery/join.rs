@@ -16,7 +16,7 @@ use crate::sched::sync::{AtomicU8, Ordering};
 use crate::sched::wakes::{Later, Wakes};
 use crate::sync::slot_lock::SlotLock;
 use crate::task::header::Header;
-use crate::task::park::{Op, Parked};
+use crate::task::park::{Op, Parked, Plain};
 use std::cell::{Cell, UnsafeCell};
 use std::mem::{self, MaybeUninit};
 use std::panic::Location;
@@ -24,7 +24,7 @@ use std::ptr;
 use std::task::Context;
 
 /// What the task tree shows of a waiter.
-const OP: Op = "Handle";
+const OP: Op = &"Handle";
 
 const RUNNING: u8 = 0;
 const DONE: u8 = 1;
@@ -118,15 +118,26 @@ impl JoinState {
             if self.stage.load(Ordering::Relaxed) == RUNNING {
                 let waiter = self.settle_running(leaving);
                 drop(held);
-                if let Some(waiter) = waiter {
-                    if let Err(waiter) = waiter.wake_quietly() {
-                        wakes.push(Later::Parked(waiter));
-                    }
-                }
+                wakes.extend(waiter.map(Later::Parked));
                 return Settled { last: false, unclaimed: false };
             }
         }
         self.settle_slowly(home, leaving, wakes)
+    }
+
+    /// As [`JoinState::settle`], in the common case: a task that is leaving with its value, on the thread that holds its home,
+    /// `root`, and wakes nobody or one who is only to be queued. False: nothing was done.
+    #[inline(always)]
+    pub(super) fn settle_here(&self, root: &Root) -> bool {
+        let Some(_held) = self.lock.fast_here() else { return false };
+        // SAFETY: under the lock; not borrowed further. To queue a task is a few stores.
+        let waiter = unsafe { &mut *self.waiter.as_ptr() };
+        if self.stage.load(Ordering::Relaxed) != RUNNING || !Parked::wake_quietly(waiter, root) {
+            return false;
+        }
+        debug_assert!(self.filled.get(), "the task has its value");
+        self.stage.store(DONE | LEFT, Ordering::Release);
+        true
     }
 
     #[inline(always)]
@@ -171,7 +182,7 @@ impl<T> JoinCell<T> {
     #[inline(always)]
     pub(super) unsafe fn init_at(at: *mut Self, home: &Root, made: &'static Location<'static>) {
         // SAFETY: by contract.
-        unsafe { (&raw mut (*at).state).write(JoinState::new(!home.biases_locks(), made)) };
+        unsafe { (&raw mut (*at).state).write(JoinState::new(home.revokes_locks(), made)) };
     }
 
     // ---- the task's side ----
@@ -216,31 +227,40 @@ impl<T> JoinCell<T> {
         unsafe { (*self.value.get()).assume_init_read() }
     }
 
-    /// The value, if the task has left it and the cell, on this very thread. The cell is then the handle's alone.
+    /// The handle's first look, in the common cases, on the thread of both: the value, if the task has left it and the cell,
+    /// which is then the handle's alone; or it has left a waiter. Err: it is another case.
+    ///
+    /// # Safety
+    /// This thread holds the cell's home, `root`; `task` was found out in this poll; the handle has left no waiter.
     #[inline(always)]
-    pub(super) fn take_alone(&self, home: *const Root) -> Option<T> {
+    pub(super) unsafe fn look_first(&self, task: Plain, root: &Root) -> Result<Option<T>, ()> {
+        let state = &self.state;
+        if state.stage.load(Ordering::Acquire) != RUNNING {
+            // SAFETY: by contract.
+            return unsafe { self.take_here() }.map(Some).ok_or(());
+        }
+        let Some(_held) = state.lock.fast_here() else { return Err(()) };
+        // Nobody else has ever had the lock: it is still running.
+        debug_assert!(state.stage.load(Ordering::Relaxed) == RUNNING, "changes under the lock");
+        // SAFETY: by contract.
+        let parked = unsafe { Parked::of(task, root, OP, state.at) };
+        // What was there has nothing to drop.
+        mem::forget(state.waiter.replace(Some(parked)));
+        Ok(None)
+    }
+
+    /// The value, if the task has left it and the cell, on this very thread. The cell is then the handle's alone.
+    ///
+    /// # Safety
+    /// This thread holds the cell's home.
+    #[inline(always)]
+    pub(super) unsafe fn take_here(&self) -> Option<T> {
         // First whether it has left: a task that left on another thread has revoked the lock before.
-        if self.state.stage.load(Ordering::Acquire) != DONE | LEFT || !self.state.lock.is_unrevoked(home) {
+        if self.state.stage.load(Ordering::Acquire) != DONE | LEFT || !self.state.lock.is_unrevoked() {
             return None;
         }
         // SAFETY: `DONE`; nobody looks at the cell again.
         Some(unsafe { self.take() })
-    }
-
-    /// Leaves a waiter in the common case: on the thread of both, the first one, for the task that is polled. False: it is
-    /// another case.
-    #[inline(always)]
-    pub(super) fn wait_plainly(&self, home: *const Root, cx: &Context<'_>) -> bool {
-        let state = &self.state;
-        let Some(_held) = state.lock.fast(home) else { return false };
-        // SAFETY: under the lock, which nobody else has; not borrowed further.
-        if state.stage.load(Ordering::Relaxed) != RUNNING || unsafe { (*state.waiter.as_ptr()).is_some() } {
-            return false;
-        }
-        let Some(parked) = Parked::plain(cx, OP, state.at) else { return false };
-        // What was there has nothing to drop.
-        mem::forget(state.waiter.replace(Some(parked)));
-        true
     }
 
     /// A look at the cell, in any case. `fresh`: what to wait with, if the plain way is not possible.

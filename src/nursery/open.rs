@@ -308,7 +308,10 @@ where
     E: TaskError + 'env,
     M: Mode<T, E>,
 {
+    /// A body's first poll calls its closure, and makes it a `RUNNING` one.
     const BODY: &'static VTable =
+        &VTable::new::<E>(Self::poll_first, abandon::<E>, Self::drop_body, pool::task_class(size_of::<BodyCell>()));
+    const RUNNING: &'static VTable =
         &VTable::new::<E>(Self::poll_body, abandon::<E>, Self::drop_body, pool::task_class(size_of::<BodyCell>()));
 
     fn shared(&self) -> &Shared<E> {
@@ -488,15 +491,28 @@ where
         unsafe { &*(*h.cast::<BodyCell>()).cell.cast::<Self>() }
     }
 
+    unsafe fn poll_first(h: *const Header, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
+        // SAFETY: as `of`; what runs from now on is the future.
+        unsafe {
+            Self::of(h).call_body();
+            (*h).vtable.set(Self::RUNNING);
+            Self::poll_body(h, cx)
+        }
+    }
+
+    /// Made the poll of a body by `poll_first`, which has made the closure a future. A task is polled until it ends, and its
+    /// future is dropped no sooner.
     unsafe fn poll_body(h: *const Header, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
         // SAFETY: as `of`; pinned: the allocation stays where it is.
         unsafe {
             let this = Self::of(h);
             let stage = this.stage.get();
-            if let Stage::Closure(_) = &*stage {
-                this.call_body();
-            }
-            let Stage::Running(fut) = &mut *stage else { unreachable!("a body is polled until it ends") };
+            let fut = match &mut *stage {
+                Stage::Running(fut) => fut,
+                _ if cfg!(debug_assertions) => unreachable!("a body is polled until it ends"),
+                // SAFETY: see above: it is `RUNNING` as soon as this is the poll, and until the task has ended.
+                _ => std::hint::unreachable_unchecked(),
+            };
             Poll::Ready(match ready!(Pin::new_unchecked(fut).poll(cx)) {
                 Ok(value) => {
                     this.value.set(Some(value));

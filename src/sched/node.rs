@@ -4,13 +4,15 @@
 //!
 //! - `EFFECTIVE` is set iff the node is `CALLED`, or is not a `SHIELD` and its parent is `EFFECTIVE`.
 //! - the siblings of a node form a ring that starts at `parent.first`.
-//! - the low half of `stamp` counts how often the node became effectively cancelled, the high half how often its slot
+//! - the high half of `stamp` counts how often the node became effectively cancelled, the low half how often its slot
 //!   was recycled. A wait that remembers the stamp of its beginning is cancelled iff the halves say: same node,
 //!   cancelled since. That is sticky, as in Trio, where `cancel` takes blocked tasks out of their wait on the spot.
 //! - `holds` counts the unfinished sections directly inside: started shields, nurseries with work left, and inner
 //!   nodes with holds of their own.
-//! - a free node has no flags, no holds and nothing inside; its `parent` and `rounds` are the pool's. `rounds` counts from
-//!   the moment when a node becomes effective, and means nothing before.
+//! - a free node has no flags (a task's has `DONE`), no holds and nothing inside; its `parent` and `rounds` are the pool's.
+//!   `rounds` counts from the moment when a node becomes effective, and means nothing before.
+//! - the flags of a task stand among the node's, so that one look tells whether it is a plain case: `QUEUED` and `DONE` are
+//!   the [header](crate::task::header)'s; `EXTRAS` says that there are some, `AWAY` that the owner is not the home.
 //!
 //! Everything but `owner`, `stamp` and `flags` is touched only by the thread that holds `owner`. Slots are type-stable:
 //! whoever has a [`SlotRef`] may read those three at any time.
@@ -20,12 +22,19 @@ use super::polled::Polled;
 use super::root::Root;
 use super::sync::{AtomicPtr, AtomicU8, AtomicU64, Cell, Ordering, fence};
 use super::wakes::{Later, Wakes, Waste};
+use crate::task::header::{DONE, Extras};
 use crate::task::wake::WakeRef;
 use std::ptr;
 
 pub(crate) const CALLED: u8 = 1;
 pub(crate) const SHIELD: u8 = 2;
 pub(crate) const EFFECTIVE: u8 = 4;
+/// What the tree knows of a node.
+const TREE: u8 = CALLED | SHIELD | EFFECTIVE;
+/// There are [`Extras`].
+pub(crate) const EXTRAS: u8 = 32;
+/// The owner is not the home.
+pub(crate) const AWAY: u8 = 64;
 
 /// What a node is the head of; fixed for the life of the slot's memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,10 +63,11 @@ pub(crate) struct Node {
     prev: Cell<*const Node>,
     next: Cell<*const Node>,
     pub(crate) first: Cell<*const Node>,
-    /// Wakers of waits whose waker is not the task's own (a foreign sub-executor sits in between).
-    foreign: std::cell::Cell<Option<Box<Foreign>>>,
+    /// What few nodes have. Changed by the functions below only, which keep the flag.
+    extras: std::cell::Cell<Option<Box<Extras>>>,
 }
 
+/// Wakers of waits whose waker is not the task's own (a foreign sub-executor sits in between).
 #[derive(Default)]
 pub(crate) struct Foreign {
     next_key: u64,
@@ -135,7 +145,7 @@ impl Node {
             home,
             owner: AtomicPtr::new(ptr::null_mut()),
             stamp: AtomicU64::new(0),
-            flags: AtomicU8::new(0),
+            flags: AtomicU8::new(if matches!(kind, Kind::Task) { DONE } else { 0 }),
             kind,
             rounds: Cell::new(0),
             holds: Cell::new(0),
@@ -143,7 +153,7 @@ impl Node {
             prev: Cell::new(ptr::null()),
             next: Cell::new(ptr::null()),
             first: Cell::new(ptr::null()),
-            foreign: std::cell::Cell::new(None),
+            extras: std::cell::Cell::new(None),
         }
     }
 
@@ -167,10 +177,12 @@ impl Node {
     #[inline(always)]
     pub(crate) fn set_owner(&self, root: *const Root) {
         let old = self.owner.load(Ordering::Relaxed).cast_const();
-        if !root.is_null() && root != self.home {
+        let is_away = !root.is_null() && root != self.home;
+        if is_away {
             // SAFETY: root cells are never unmapped.
             unsafe { (*root).count_inc() };
         }
+        self.set_flags(self.flags() & !AWAY | if is_away { AWAY } else { 0 });
         self.owner.store(root.cast_mut(), Ordering::Release);
         if !old.is_null() && old != self.home {
             // SAFETY: taken when it became the owner.
@@ -192,13 +204,14 @@ impl Node {
 
     #[inline(always)]
     pub(crate) fn generation(&self) -> u32 {
-        (self.stamp() >> 32) as u32
+        self.stamp() as u32
     }
 
     /// Makes every reference to the node stale. One writer, the holder: plain load and store.
     #[inline(always)]
     fn next_generation(&self) {
-        self.stamp.store((self.stamp.load(Ordering::Relaxed) | 0xffff_ffff).wrapping_add(1), Ordering::Release);
+        let generation = self.stamp.load(Ordering::Relaxed) as u32;
+        self.stamp.store(u64::from(generation.wrapping_add(1)), Ordering::Release);
     }
 
     #[inline(always)]
@@ -226,7 +239,8 @@ impl Node {
         self.holds.get() != 0
     }
 
-    fn set_flags(&self, flags: u8) {
+    #[inline(always)]
+    pub(crate) fn set_flags(&self, flags: u8) {
         self.flags.store(flags, Ordering::Relaxed);
     }
 
@@ -260,42 +274,83 @@ impl Node {
         Inner { first: self.first.get(), at: self.first.get() }
     }
 
+    // ---- extras ----
+
+    /// What few nodes have.
+    ///
+    /// None while one of these functions runs, which run no foreign code but for the clone of a waker.
+    #[inline(always)]
+    pub(crate) fn has_extras(&self) -> bool {
+        self.flags() & EXTRAS != 0
+    }
+
+    pub(crate) fn take_extras(&self) -> Option<Box<Extras>> {
+        self.set_flags(self.flags() & !EXTRAS);
+        self.extras.take()
+    }
+
+    fn put_extras(&self, extras: Box<Extras>) {
+        self.set_flags(self.flags() | EXTRAS);
+        self.extras.set(Some(extras));
+    }
+
+    pub(crate) fn with_extras<R>(&self, f: impl FnOnce(&mut Extras) -> R) -> R {
+        let mut extras = self.extras.take().unwrap_or_default();
+        let result = f(&mut extras);
+        self.put_extras(extras);
+        result
+    }
+
+    /// A look at the extras, if there are any.
+    pub(crate) fn look_at_extras<R>(&self, f: impl FnOnce(&Extras) -> R) -> Option<R> {
+        let extras = self.extras.take()?;
+        let result = f(&extras);
+        self.extras.set(Some(extras));
+        Some(result)
+    }
+
     /// Registers the waker of a wait inside that a cancel must wake by itself.
     pub(crate) fn add_foreign(&self, waker: WakeRef) -> u64 {
-        let mut list = self.foreign.take().unwrap_or_default();
-        list.next_key += 1;
-        let key = list.next_key;
-        list.wakers.push((key, waker));
-        self.foreign.set(Some(list));
-        key
+        self.with_extras(|extras| {
+            let list = &mut extras.foreign;
+            list.next_key += 1;
+            list.wakers.push((list.next_key, waker));
+            list.next_key
+        })
     }
 
     /// The registered waker comes back, to be dropped by the caller.
     pub(crate) fn remove_foreign(&self, key: u64) -> Option<WakeRef> {
-        let mut list = self.foreign.take()?;
-        let found = list.wakers.iter().position(|(k, _)| *k == key);
-        let waker = found.map(|i| list.wakers.swap_remove(i).1);
-        if !list.wakers.is_empty() || !list.polled.is_empty() {
-            self.foreign.set(Some(list));
+        let mut extras = self.take_extras()?;
+        let wakers = &mut extras.foreign.wakers;
+        let found = wakers.iter().position(|(k, _)| *k == key);
+        let waker = found.map(|i| wakers.swap_remove(i).1);
+        if !extras.is_empty() {
+            self.put_extras(extras);
         }
         waker
     }
 
     /// The list of those who ask in poll functions of their own. `f` runs no foreign code.
     pub(super) fn with_polled<R>(&self, f: impl FnOnce(&mut Polled) -> R) -> R {
-        let mut list = self.foreign.take().unwrap_or_default();
-        let result = f(&mut list.polled);
-        self.foreign.set(Some(list));
-        result
+        self.with_extras(|extras| f(&mut extras.foreign.polled))
     }
 
     fn foreign_wakers(&self, wakes: &mut Wakes) {
-        if let Some(mut list) = self.foreign.take() {
-            let later = wakes.list();
-            later.extend(list.wakers.iter().map(|(_, w)| Later::Wake(w.clone())));
-            later.extend(list.polled.take().map(Later::Wake));
-            self.foreign.set(Some(list));
+        if self.has_extras() {
+            self.with_extras(|extras| {
+                let list = &mut extras.foreign;
+                let later = wakes.list();
+                later.extend(list.wakers.iter().map(|(_, w)| Later::Wake(w.clone())));
+                later.extend(list.polled.take().map(Later::Wake));
+            });
         }
+    }
+}
+
+impl Foreign {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.wakers.is_empty() && self.polled.is_empty()
     }
 }
 
@@ -417,22 +472,37 @@ pub(crate) unsafe fn retire(node: *const Node) -> Wakes {
     unsafe {
         let n = &*node;
         let parent = n.parent.get();
-        // SAFETY: nothing else borrows it.
-        let plain = n.first.get().is_null() && n.holds.get() == 0 && (*n.foreign.as_ptr()).is_none();
-        if parent.is_null() || !plain || n.owner.load(Ordering::Relaxed).cast_const() != n.home {
+        let flags = n.flags();
+        let plain = n.first.get().is_null() && n.holds.get() == 0 && flags & (SHIELD | EXTRAS | AWAY) == 0;
+        if parent.is_null() || !plain {
             return retire_slowly(node);
         }
-        if n.flags() != 0 {
-            if n.is_shield() {
-                return retire_slowly(node);
-            }
-            n.set_flags(0);
+        if flags & TREE != 0 {
+            n.set_flags(flags & !TREE);
         }
         leave_ring(n, parent);
         n.owner.store(ptr::null_mut(), Ordering::Release);
         n.next_generation();
         Wakes::none()
     }
+}
+
+/// As [`retire`], for a task that has ended in its poll: in the common case, of which nothing is left. False: nothing was done.
+///
+/// # Safety
+/// This thread holds the owner; the node is a task's, and linked.
+#[inline(always)]
+pub(crate) unsafe fn retire_plainly(n: &Node) -> bool {
+    if n.flags() != 0 || !n.first.get().is_null() || n.holds.get() != 0 {
+        return false;
+    }
+    debug_assert!(n.owner() == n.home, "it is not away");
+    n.set_flags(DONE);
+    // SAFETY: by contract.
+    unsafe { leave_ring(n, n.parent.get()) };
+    n.owner.store(ptr::null_mut(), Ordering::Release);
+    n.next_generation();
+    true
 }
 
 /// Takes a node out of its parent's ring.
@@ -466,11 +536,11 @@ unsafe fn retire_slowly(node: *const Node) -> Wakes {
             let inner = n.first.get();
             let _ = unlink(inner);
         }
-        wakes.waste(n.foreign.take().map(Waste::Foreign));
+        wakes.waste(n.take_extras().map(Waste::Extras));
         n.holds.set(0);
         n.set_owner(ptr::null());
         n.next_generation();
-        n.set_flags(0);
+        n.set_flags(n.flags() & !TREE);
         wakes
     }
 }
@@ -500,9 +570,8 @@ unsafe fn refresh(start: *const Node) -> Wakes {
         if changed {
             n.set_flags(flags ^ EFFECTIVE);
             if effective {
-                let stamp = n.stamp.load(Ordering::Relaxed);
-                let aborts = (stamp as u32).wrapping_add(1);
-                n.stamp.store((stamp & !0xffff_ffff) | u64::from(aborts), Ordering::Release);
+                // The high half; it may go round.
+                n.stamp.store(n.stamp.load(Ordering::Relaxed).wrapping_add(1 << 32), Ordering::Release);
                 n.rounds.set(0);
                 // SAFETY: held by contract.
                 unsafe { collect(n, &mut wakes) };

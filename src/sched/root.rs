@@ -38,8 +38,8 @@ use std::ptr;
 use std::sync::Arc;
 use std::task::Waker;
 
-/// Polls of tasks in one turn, before the host gets its thread back.
-const BUDGET: i32 = 1024;
+/// Polls of tasks in one turn, before the host gets its thread back; this many after the first one.
+const BUDGET: i32 = 1023;
 /// Passes between two readings of a real clock.
 const PASSES_PER_CLOCK: u32 = 64;
 
@@ -60,7 +60,8 @@ pub(crate) struct Root {
     pub(crate) pool: Pool,
     pub(crate) main: Cell<*const Header>,
     pub(crate) main_woken: Cell<bool>,
-    /// Polls that are left to the turn; below zero only for the first task of each nursery.
+    /// Polls that are left to the turn after the next one; below zero it is spent, and only the first task of each nursery is
+    /// polled.
     pub(crate) budget: Cell<i32>,
     /// `Cancelled` errors delivered so far.
     pub(crate) deliveries: Cell<u64>,
@@ -68,8 +69,8 @@ pub(crate) struct Root {
     settings: RefCell<Option<Arc<Settings>>>,
     pub(crate) order: Cell<Order>,
     pub(crate) instrumented: Cell<bool>,
-    /// Locks in slots are biased: there is a barrier.
-    biases_locks: Cell<bool>,
+    /// Locks in slots are not biased: there is no barrier.
+    revokes_locks: Cell<bool>,
     /// An order other than first-in first-out, an instrument, or a host that limits: one question for all.
     special: Cell<bool>,
     seed: Cell<u64>,
@@ -129,7 +130,7 @@ impl Root {
             order: Cell::new(Order::Fifo),
             instrumented: Cell::new(false),
             special: Cell::new(false),
-            biases_locks: Cell::new(false),
+            revokes_locks: Cell::new(true),
             seed: Cell::new(0),
             next_id: Cell::new(0),
             now: Cell::new(Instant::from_nanos(0)),
@@ -153,7 +154,7 @@ impl Root {
             _ => 1,
         });
         root.instrumented.set(settings.instrument.is_some());
-        root.biases_locks.set(crate::sync::bias::barrier::is_available());
+        root.revokes_locks.set(!crate::sync::bias::barrier::is_available());
         root.special.set(settings.instrument.is_some() || settings.order != Order::Fifo);
         root.is_virtual.set(settings.clock.is_virtual());
         root.host_limits.set(false);
@@ -196,8 +197,8 @@ impl Root {
         let main = self.main.replace(ptr::null());
         // SAFETY: this thread holds the root; the main task is in use by nobody else.
         let (extras, id, wakes) = unsafe {
-            (*main).state.set(crate::task::header::DONE);
-            let extras = (*main).extras.take();
+            (*main).set(crate::task::header::DONE);
+            let extras = (*main).node.take_extras();
             let id = (*main).task_id();
             let wakes = super::node::retire(main.cast());
             self.pool.release(main.cast(), super::pool::task_class(size_of::<Header>()), true);
@@ -371,8 +372,8 @@ impl Root {
     }
 
     #[inline(always)]
-    pub(crate) fn biases_locks(&self) -> bool {
-        self.biases_locks.get()
+    pub(crate) fn revokes_locks(&self) -> bool {
+        self.revokes_locks.get()
     }
 
     #[inline(always)]

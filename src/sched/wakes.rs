@@ -3,7 +3,7 @@
 //! Wakers, hooks and destructors are foreign code: they run after the tree is consistent again and no short hold is taken.
 //! Until then they are collected here, in order. Most changes leave nothing, so that the list is a word that is null.
 
-use super::node::{Foreign, SlotRef};
+use super::node::SlotRef;
 use super::root::Root;
 use super::timers::Target;
 use crate::cancel::ScopeShared;
@@ -32,7 +32,7 @@ pub(crate) enum Later {
 /// What only has to be dropped.
 #[expect(dead_code, reason = "only dropped")]
 pub(crate) enum Waste {
-    Foreign(Box<Foreign>),
+    Extras(Box<Extras>),
     Wake(WakeRef),
     Target(Target),
     Slot(SlotRef),
@@ -64,17 +64,18 @@ impl Wakes {
         Self(None)
     }
 
-    #[inline(always)]
-    pub(crate) fn is_none(&self) -> bool {
-        self.0.is_none()
-    }
-
     pub(super) fn list(&mut self) -> &mut Vec<Later> {
         self.0.get_or_insert_default()
     }
 
     pub(crate) fn push(&mut self, later: Later) {
         self.list().push(later);
+    }
+
+    pub(crate) fn extend(&mut self, later: Option<Later>) {
+        if let Some(later) = later {
+            self.push(later);
+        }
     }
 
     /// Has a nursery polled.

@@ -9,7 +9,7 @@ use super::pool::{Left, PoolCell, WaitsOf};
 use super::queue::Key;
 use super::wait::{Place, Step, poll_queued, polled_after_end};
 use crate::error::Cancelled;
-use crate::task::park::{Entry, cancelled};
+use crate::task::park::{Entry, Op, cancelled};
 use std::panic::Location;
 use std::task::{Context, Poll};
 
@@ -53,12 +53,7 @@ impl Acquiring {
     ///
     /// If it has finished.
     #[inline]
-    pub(crate) fn poll<P: PoolCell>(
-        &mut self,
-        pool: &P,
-        op: &'static str,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Cancelled>> {
+    pub(crate) fn poll<P: PoolCell>(&mut self, pool: &P, op: Op, cx: &mut Context<'_>) -> Poll<Result<(), Cancelled>> {
         match &mut self.phase {
             Phase::Start(entry) => match entry.poll(cx) {
                 Poll::Ready(Ok(())) => self.attempt(pool, op, cx),
@@ -96,12 +91,7 @@ impl Acquiring {
     }
 
     #[inline]
-    fn attempt<P: PoolCell>(
-        &mut self,
-        pool: &P,
-        op: &'static str,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Cancelled>> {
+    fn attempt<P: PoolCell>(&mut self, pool: &P, op: Op, cx: &mut Context<'_>) -> Poll<Result<(), Cancelled>> {
         self.phase = Phase::Finished;
         if pool.with_pool(|pool| pool.try_take()) {
             return Poll::Ready(Ok(()));
@@ -109,7 +99,7 @@ impl Acquiring {
         self.queue(pool, op, cx)
     }
 
-    fn queue<P: PoolCell>(&mut self, pool: &P, op: &'static str, cx: &mut Context<'_>) -> Poll<Result<(), Cancelled>> {
+    fn queue<P: PoolCell>(&mut self, pool: &P, op: Op, cx: &mut Context<'_>) -> Poll<Result<(), Cancelled>> {
         let parked = Place { op, at: self.at, shielded: self.shielded }.park(cx);
         if parked.is_cancelled() {
             return Poll::Ready(Err(cancelled()));

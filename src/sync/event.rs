@@ -6,7 +6,7 @@ use super::guarded::Guarded;
 use super::queue::WaitQueue;
 use super::wait::{Phase, Place, Wakes};
 use crate::error::Cancelled;
-use crate::task::park::cancelled;
+use crate::task::park::{Op, cancelled};
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-const OP: &str = "Event::wait";
+const OP: Op = &"Event::wait";
 
 /// Something that happens once and for good, and that any number of tasks can wait for.
 ///

@@ -6,6 +6,7 @@ use super::guarded::Guarded;
 use super::pool::{Pool, PoolCell};
 use super::wait::polled_after_end;
 use crate::error::{Cancelled, WouldBlock};
+use crate::task::park::Op;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
@@ -13,7 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-const OP: &str = "CapacityLimiter::acquire";
+const OP: Op = &"CapacityLimiter::acquire";
 
 /// A bound on how many do something at once, which may be moved at any time.
 ///

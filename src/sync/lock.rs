@@ -15,7 +15,7 @@ use super::guarded::Guarded;
 use super::queue::{Key, WaitQueue};
 use super::wait::{Place, Queue, Step, Wakes, poll_queued, polled_after_end};
 use crate::error::Cancelled;
-use crate::task::park::{Entry, Parked, cancelled};
+use crate::task::park::{Entry, Op, Parked, cancelled};
 use crate::task::{OnExit, TaskId, add_exit_hook, current_id, remove_exit_hook};
 use std::fmt;
 use std::future::Future;
@@ -24,7 +24,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
-const OP: &str = "Lock::acquire";
+const OP: Op = &"Lock::acquire";
 
 /// A lock without a guard, owned by the task that acquired it.
 ///

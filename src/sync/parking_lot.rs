@@ -4,14 +4,14 @@ use super::guarded::Guarded;
 use super::queue::WaitQueue;
 use super::wait::{Phase, Place, Wakes};
 use crate::error::Cancelled;
-use crate::task::park::cancelled;
+use crate::task::park::{Op, cancelled};
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-const OP: &str = "ParkingLot::park";
+const OP: Op = &"ParkingLot::park";
 
 /// A queue in which tasks wait until they are told to go on, first come, first served.
 ///

@@ -5,6 +5,7 @@ use super::guarded::Guarded;
 use super::pool::{Pool, PoolCell};
 use super::wait::polled_after_end;
 use crate::error::{Cancelled, WouldBlock};
+use crate::task::park::Op;
 use std::fmt;
 use std::future::Future;
 use std::mem::ManuallyDrop;
@@ -13,7 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-const OP: &str = "Semaphore::acquire";
+const OP: Op = &"Semaphore::acquire";
 
 /// A number of permits, each of which lets one holder pass.
 ///

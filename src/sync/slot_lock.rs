@@ -27,7 +27,11 @@ cfg_if::cfg_if! {
                 None
             }
 
-            pub(crate) fn is_unrevoked(&self, _home: *const Root) -> bool {
+            pub(crate) fn fast_here(&self) -> Option<Fast> {
+                None
+            }
+
+            pub(crate) fn is_unrevoked(&self) -> bool {
                 false
             }
 
@@ -72,19 +76,22 @@ cfg_if::cfg_if! {
             /// The lock, if this thread holds the slot's home and nobody else has ever taken it.
             #[inline(always)]
             pub(crate) fn fast(&self, home: *const Root) -> Option<Fast<'_>> {
-                if !ptr::eq(context::root(), home) {
-                    return None;
-                }
+                if ptr::eq(context::root(), home) { self.fast_here() } else { None }
+            }
+
+            /// As [`SlotLock::fast`], on the thread that holds the slot's home.
+            #[inline(always)]
+            pub(crate) fn fast_here(&self) -> Option<Fast<'_>> {
                 let held = Busy::set(&self.busy);
                 // The revocation is visible here, or `busy` to the revoker.
                 if self.revoked.load(Ordering::Relaxed) { None } else { Some(held) }
             }
 
-            /// Does this thread hold the slot's home, and has nobody else ever taken the lock? Then every section so far was
+            /// For the thread that holds the slot's home: has nobody else ever taken the lock? Then every section so far was
             /// this thread's, or came before it got the home.
             #[inline(always)]
-            pub(crate) fn is_unrevoked(&self, home: *const Root) -> bool {
-                ptr::eq(context::root(), home) && !self.revoked.load(Ordering::Relaxed)
+            pub(crate) fn is_unrevoked(&self) -> bool {
+                !self.revoked.load(Ordering::Relaxed)
             }
 
             #[inline(always)]

@@ -3,7 +3,7 @@
 use super::guarded::Guarded;
 use super::queue::{Key, Progress, WaitQueue};
 use crate::error::Cancelled;
-use crate::task::park::{Entry, Parked, cancelled};
+use crate::task::park::{Entry, Op, Parked, cancelled};
 use std::panic::Location;
 use std::task::{Context, Poll, ready};
 
@@ -22,14 +22,14 @@ impl<S> Queue<S> for Guarded<WaitQueue<S>> {
 /// How a wait appears in the task tree, and whether cancellation ends it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
-    pub(crate) op: &'static str,
+    pub(crate) op: Op,
     pub(crate) at: &'static Location<'static>,
     pub(crate) shielded: bool,
 }
 
 impl Place {
     #[inline]
-    pub(crate) const fn new(op: &'static str, at: &'static Location<'static>) -> Self {
+    pub(crate) const fn new(op: Op, at: &'static Location<'static>) -> Self {
         Self { op, at, shielded: false }
     }
 

@@ -1,17 +1,18 @@
 //! The head of a task's memory: `{header | future}` in one pooled slot.
 //!
-//! State of a header, touched only by the thread that holds its owner, save for `remote_*`:
+//! State of a header, touched only by the thread that holds its owner, save for `remote_*` and `gone`; among the node's flags:
 //!
 //! - `QUEUED`: on its nursery's ready queue (or in the batch taken from it), exactly once.
 //! - `DONE`: the future is gone or going; the slot is about to be recycled, wakes are ignored.
 
 use crate::nursery::core::Core;
-use crate::sched::node::{Kind, Node};
+use crate::sched::node::{Foreign, Kind, Node};
 use crate::sched::root::Root;
 use crate::sched::stack::{Link, Linked};
 use crate::sched::sync::Cell;
 use crate::sched::wakes::{Later, Wakes};
 use crate::task::local::Locals;
+use crate::task::park::Op;
 use crate::task::wake::WakeRef;
 use crate::task::{OnExit, TaskId};
 use std::borrow::Cow;
@@ -22,8 +23,8 @@ use std::ptr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-pub(crate) const QUEUED: u8 = 1;
-pub(crate) const DONE: u8 = 4;
+pub(crate) const QUEUED: u8 = 8;
+pub(crate) const DONE: u8 = 16;
 
 /// The poll of a task whose nursery has errors of type `E`.
 pub(crate) type PollTask<E> = unsafe fn(*const Header, &mut Context<'_>) -> Poll<Result<(), E>>;
@@ -96,18 +97,25 @@ impl VTable {
     }
 }
 
-/// What few tasks have.
+/// What few nodes have; all but `foreign` only tasks.
 #[derive(Default)]
 pub(crate) struct Extras {
+    pub(crate) foreign: Foreign,
     pub(crate) name: Option<Cow<'static, str>>,
     pub(crate) locals: Option<Arc<Locals>>,
     pub(crate) hooks: Vec<Arc<dyn OnExit>>,
 }
 
+impl Extras {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.foreign.is_empty() && self.name.is_none() && self.locals.is_none() && self.hooks.is_empty()
+    }
+}
+
 /// Where a task waits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wait {
-    pub(crate) op: &'static str,
+    pub(crate) op: Op,
     pub(crate) at: &'static Location<'static>,
 }
 
@@ -117,7 +125,6 @@ pub(crate) struct Header {
     pub(crate) node: Node,
     /// Link in a root's remote stack. Persists across recycling.
     pub(crate) remote: Link<Header>,
-    pub(crate) state: Cell<u8>,
     /// The future is dropped, or about to be. Touched only by the one who polls or drops the task's nursery.
     pub(crate) gone: Cell<bool>,
     pub(crate) vtable: Cell<&'static VTable>,
@@ -128,7 +135,6 @@ pub(crate) struct Header {
     pub(crate) id: Cell<u64>,
     /// Set by the wait, forgotten by the next poll; means nothing while the task is queued.
     pub(crate) wait: Cell<Option<Wait>>,
-    pub(crate) extras: std::cell::Cell<Option<Box<Extras>>>,
 }
 
 impl Linked for Header {
@@ -151,14 +157,12 @@ impl Header {
         Self {
             node: Node::fresh(home, Kind::Task),
             remote: Link::new(),
-            state: Cell::new(DONE),
             gone: Cell::new(true),
             vtable: Cell::new(&NO_FUTURE),
             core: Cell::new(ptr::null()),
             next_ready: Cell::new(ptr::null()),
             id: Cell::new(0),
             wait: Cell::new(None),
-            extras: std::cell::Cell::new(None),
         }
     }
 
@@ -166,7 +170,7 @@ impl Header {
     #[inline(always)]
     pub(crate) fn begin(&self, root: &Root, vtable: &'static VTable, core: *const Core) {
         self.node.begin_linked(root);
-        self.state.set(QUEUED);
+        self.node.set_flags(QUEUED);
         self.gone.set(false);
         self.vtable.set(vtable);
         self.core.set(core);
@@ -177,7 +181,7 @@ impl Header {
     pub(crate) fn begin_main(&self, root: &Root) {
         self.node.begin(root, 0);
         self.begin(root, &NO_FUTURE, ptr::null());
-        self.state.set(0);
+        self.clear(QUEUED);
         self.wait.set(None);
     }
 
@@ -188,47 +192,31 @@ impl Header {
 
     #[inline(always)]
     pub(crate) fn has(&self, flag: u8) -> bool {
-        self.state.get() & flag != 0
+        self.node.flags() & flag != 0
     }
 
     #[inline(always)]
     pub(crate) fn set(&self, flag: u8) {
-        self.state.set(self.state.get() | flag);
+        self.node.set_flags(self.node.flags() | flag);
     }
 
     #[inline(always)]
     pub(crate) fn clear(&self, flag: u8) {
-        self.state.set(self.state.get() & !flag);
+        self.node.set_flags(self.node.flags() & !flag);
     }
 
     pub(crate) fn with_extras<R>(&self, f: impl FnOnce(&mut Extras) -> R) -> R {
-        let mut extras = self.extras.take().unwrap_or_default();
-        let result = f(&mut extras);
-        self.extras.set(Some(extras));
-        result
-    }
-
-    #[inline(always)]
-    pub(crate) fn has_extras(&self) -> bool {
-        // SAFETY: touched by the holder only, and nothing else borrows it meanwhile.
-        unsafe { &*self.extras.as_ptr() }.is_some()
+        self.node.with_extras(f)
     }
 
     /// The task locals that the task was spawned with.
-    #[inline(always)]
     pub(crate) fn locals(&self) -> *const Locals {
-        // SAFETY: touched by the holder only, and nothing else borrows it meanwhile.
-        match unsafe { &*self.extras.as_ptr() } {
-            None => ptr::null(),
-            Some(extras) => extras.locals.as_ref().map_or(ptr::null(), Arc::as_ptr),
-        }
+        let locals = self.node.look_at_extras(|extras| extras.locals.as_ref().map_or(ptr::null(), Arc::as_ptr));
+        locals.unwrap_or(ptr::null())
     }
 
     pub(crate) fn name(&self) -> Option<Cow<'static, str>> {
-        let extras = self.extras.take()?;
-        let name = extras.name.clone();
-        self.extras.set(Some(extras));
-        name
+        self.node.look_at_extras(|extras| extras.name.clone()).flatten()
     }
 }
 
@@ -279,11 +267,11 @@ pub(crate) unsafe fn wake_local(header: *const Header) {
     loop {
         // SAFETY: alive: a nursery's parent task is kept mapped by the nursery, and a finished one is `DONE`.
         let h = unsafe { &*at };
-        let state = h.state.get();
-        if state & (QUEUED | DONE) != 0 {
+        let flags = h.node.flags();
+        if flags & (QUEUED | DONE) != 0 {
             return;
         }
-        h.state.set(state | QUEUED);
+        h.node.set_flags(flags | QUEUED);
         let core = h.core.get();
         if core.is_null() {
             // SAFETY: this thread holds the root.

@@ -16,7 +16,7 @@ use crate::cancel::region::ROUNDS;
 use crate::cancel::slot::ScopeSlot;
 use crate::error::{Cancelled, Reason, ReasonKind};
 use crate::sched::context::{self, STEPS};
-use crate::sched::node::{self, Kind, Node, SlotRef};
+use crate::sched::node::{self, AWAY, EFFECTIVE, Kind, Node, SlotRef};
 use crate::sched::remote::{self, Mail};
 use crate::sched::root::Root;
 use crate::task::header::{Header, Wait};
@@ -106,20 +106,28 @@ impl Entry {
     }
 }
 
-/// The entry check in the common case: it may go on at once, in a task. False: nothing was counted, ask an [`Entry`].
+/// The task that waits, where that is plain: it is at home, polled with a waker of its own, and waits in its own scope, and the
+/// entry check lets it go on at once. None: nothing was counted, ask an [`Entry`].
 #[inline(always)]
-pub(crate) fn enter_plainly() -> bool {
+pub(crate) fn enter_plainly(cx: &Context<'_>) -> Option<Plain> {
     context::ambient(|a| {
-        let (node, steps) = (a.node.get(), a.steps.get());
-        // SAFETY: the context's node is alive and held.
-        if node.is_null() || steps == 0 || unsafe { (*node).is_effective() } {
-            return false;
+        let task = a.task.get();
+        if wake::header_of(cx.waker()) != Some(task) || !ptr::eq(a.node.get(), task.cast()) {
+            return None;
         }
-        a.steps.set(steps - 1);
+        // SAFETY: the context's task, a waker's header and so not null, is alive and held.
+        if unsafe { (*task).has(EFFECTIVE | AWAY) } {
+            return None;
+        }
+        a.steps.set(a.steps.get().checked_sub(1)?);
         a.checkpoints.set(a.checkpoints.get().wrapping_add(1));
-        true
+        Some(Plain(task))
     })
 }
+
+/// See [`enter_plainly`]. For this poll.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain(*const Header);
 
 /// Looks at the innermost scope. What other threads cancel is taken in between passes, and by [`take_in`].
 #[inline(always)]
@@ -171,8 +179,8 @@ pub(crate) fn reason_of(mut at: *const Node) -> Reason {
     Reason::new(ReasonKind::Explicit)
 }
 
-/// The name of an operation, as `channel::recv`.
-pub(crate) type Op = &'static str;
+/// The name of an operation, as `channel::recv`. One word: every task has room for one.
+pub(crate) type Op = &'static &'static str;
 
 /// An uncancellable section: the scopes around wait for it. Given back on drop, also on another thread.
 pub(crate) struct Hold(Option<SlotRef>);
@@ -246,7 +254,7 @@ impl fmt::Debug for Parked {
 impl Parked {
     /// A wait that cancellation ends. `op` (as `"channel::recv"`) and `at` are what the task tree shows.
     #[inline(always)]
-    pub(crate) fn new(cx: &mut Context<'_>, op: &'static str, at: &'static Location<'static>) -> Self {
+    pub(crate) fn new(cx: &mut Context<'_>, op: Op, at: &'static Location<'static>) -> Self {
         match Self::plain(cx, op, at) {
             Some(parked) => parked,
             None => Self::with_extra(cx, op, at, false),
@@ -255,26 +263,47 @@ impl Parked {
 
     /// As [`Parked::new`], in the plain case only. Runs no foreign code: may be called with a lock held.
     #[inline(always)]
-    pub(crate) fn plain(cx: &Context<'_>, op: &'static str, at: &'static Location<'static>) -> Option<Self> {
+    pub(crate) fn plain(cx: &Context<'_>, op: Op, at: &'static Location<'static>) -> Option<Self> {
         let (task, node) = context::ambient(|a| (a.task.get(), a.node.get()));
         if wake::header_of(cx.waker()) != Some(task) || !ptr::eq(node, task.cast()) {
             return None;
         }
         // SAFETY: the context's task, a waker's header and so not null, is alive and held.
         unsafe {
-            (*task).wait.set(Some(Wait { op, at }));
             (*node).home().count_inc();
-            Some(Self { at: NonNull::new_unchecked(task.cast_mut()).cast(), began: (*node).stamp() })
+            Some(Self::counted(task, op, at))
+        }
+    }
+
+    /// As [`Parked::plain`], of a task that is known to be a plain case.
+    ///
+    /// # Safety
+    /// In the poll that it was found out in, by the holder of `root`.
+    #[inline(always)]
+    pub(crate) unsafe fn of(task: Plain, root: &Root, op: Op, at: &'static Location<'static>) -> Self {
+        root.count_inc_here();
+        // SAFETY: it is at home, so that its count is the root's; for the rest by contract.
+        unsafe { Self::counted(task.0, op, at) }
+    }
+
+    /// # Safety
+    /// The context's task, which is held, and was counted on its home.
+    #[inline(always)]
+    unsafe fn counted(task: *const Header, op: Op, at: &'static Location<'static>) -> Self {
+        // SAFETY: by contract.
+        unsafe {
+            (*task).wait.set(Some(Wait { op, at }));
+            Self { at: NonNull::new_unchecked(task.cast_mut()).cast(), began: (*task).node.stamp() }
         }
     }
 
     /// A wait that cancellation does not end ([`Parked::is_cancelled`] is always false); it holds its scopes open.
-    pub(crate) fn shielded(cx: &mut Context<'_>, op: &'static str, at: &'static Location<'static>) -> Self {
+    pub(crate) fn shielded(cx: &mut Context<'_>, op: Op, at: &'static Location<'static>) -> Self {
         Self::with_extra(cx, op, at, true)
     }
 
     #[inline(never)]
-    fn with_extra(cx: &mut Context<'_>, op: &'static str, at: &'static Location<'static>, shielded: bool) -> Self {
+    fn with_extra(cx: &mut Context<'_>, op: Op, at: &'static Location<'static>, shielded: bool) -> Self {
         let waker = WakeRef::from_waker(cx.waker());
         let (task, mut node) = (context::task(), context::node());
         if !task.is_null() {
@@ -337,7 +366,7 @@ impl Parked {
             // Never told; a wait that began in a cancelled scope (only a condition's does) is cancelled from the start.
             return node.is_effective();
         }
-        (stamp >> 32) == (self.began >> 32)
+        stamp as u32 == self.began as u32
     }
 
     /// Is this still right for a poll with this context (same waker, same scope)? May be called with a lock held.
@@ -366,18 +395,13 @@ impl Parked {
     #[inline(always)]
     fn node_is_live(&self) -> bool {
         // SAFETY: counted; not null where this is asked.
-        unsafe { (*self.node()).stamp() >> 32 == self.began >> 32 }
+        unsafe { (*self.node()).generation() == self.began as u32 }
     }
 
     /// A replacement for this wait after the future was polled with another waker or under another scope; the same
     /// kind, operation and place. Not with a lock held.
     #[inline(always)]
-    pub(crate) fn renew(
-        shielded: bool,
-        cx: &mut Context<'_>,
-        op: &'static str,
-        at: &'static Location<'static>,
-    ) -> Self {
+    pub(crate) fn renew(shielded: bool, cx: &mut Context<'_>, op: Op, at: &'static Location<'static>) -> Self {
         if shielded { Self::shielded(cx, op, at) } else { Self::new(cx, op, at) }
     }
 
@@ -392,19 +416,19 @@ impl Parked {
         }
     }
 
-    /// As [`Parked::wake`], in a root's context, if no foreign code runs for it: the task is this thread's, and its nursery is
-    /// about to be polled or being polled. Else it comes back.
+    /// As [`Parked::wake`], in the context of `root`, if no foreign code runs for it: the task is this thread's and at home, and
+    /// its nursery is about to be polled or being polled. Else nothing is done.
     #[inline(always)]
-    pub(crate) fn wake_quietly(self) -> Result<(), Self> {
-        // SAFETY: as in `wake`; then the count that was taken in `new` is given back, as in `drop`.
-        unsafe {
-            if !self.is_plain() || !wake::wake_quietly(self.task()) {
-                return Err(self);
-            }
-            Root::count_dec((*self.task()).node.home_ptr());
+    pub(crate) fn wake_quietly(waiter: &mut Option<Self>, root: &Root) -> bool {
+        let Some(parked) = waiter else { return true };
+        // SAFETY: as in `wake`.
+        if !parked.is_plain() || !unsafe { wake::wake_quietly(parked.task(), root) } {
+            return false;
         }
-        mem::forget(self);
-        Ok(())
+        // The one that was taken when it was made: it is at home.
+        root.count_dec_here();
+        mem::forget(waiter.take());
+        true
     }
 
     #[inline(never)]

@@ -9,7 +9,7 @@
 
 use super::header::{self, Header};
 use crate::sched::context;
-use crate::sched::node::SlotRef;
+use crate::sched::node::{AWAY, SlotRef};
 use crate::sched::remote;
 use crate::sched::root::Root;
 use std::mem::ManuallyDrop;
@@ -73,21 +73,21 @@ pub(crate) unsafe fn wake_header(header: *const Header) {
     }
 }
 
-/// Wakes a task if that takes no more than to queue it: it is this thread's, and its nursery will be polled anyway, or is
-/// being polled. False: nothing was done.
+/// Wakes a task if that takes no more than to queue it: it is this thread's and at home, and its nursery will be polled anyway,
+/// or is being polled. False: nothing was done.
 ///
 /// # Safety
-/// As [`wake_header`]; the context has a root.
+/// As [`wake_header`]; `root` is the context's.
 #[inline(always)]
-pub(crate) unsafe fn wake_quietly(header: *const Header) -> bool {
+pub(crate) unsafe fn wake_quietly(header: *const Header, root: &Root) -> bool {
     // SAFETY: mapped by contract.
     let h = unsafe { &*header };
-    if h.node.owner() != context::root() {
+    if !std::ptr::eq(h.node.owner(), root) {
         return false;
     }
-    let state = h.state.get();
-    if state & (header::QUEUED | header::DONE) != 0 {
-        return true;
+    let flags = h.node.flags();
+    if flags & (header::QUEUED | header::DONE | AWAY) != 0 {
+        return flags & AWAY == 0;
     }
     let core = h.core.get();
     // SAFETY: a nursery outlives the use of its children's slots.
@@ -95,7 +95,7 @@ pub(crate) unsafe fn wake_quietly(header: *const Header) -> bool {
     if !core.notified.get() {
         return false;
     }
-    h.state.set(state | header::QUEUED);
+    h.node.set_flags(flags | header::QUEUED);
     core.push_ready(h);
     true
 }

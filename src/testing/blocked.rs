@@ -105,7 +105,7 @@ impl Future for AllTasksBlocked {
             let waste = root.with_idle(|idle| idle.remove(*key));
             drop(waste);
         }
-        let parked = Parked::new(cx, "wait_all_tasks_blocked", this.at);
+        let parked = Parked::new(cx, &"wait_all_tasks_blocked", this.at);
         let wake = WakeRef::from_waker(cx.waker());
         let key = root.with_idle(|idle| idle.add(this.cushion, wake));
         this.wait = Some((key, parked));

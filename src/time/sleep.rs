@@ -7,7 +7,7 @@ use crate::sched::context;
 use crate::sched::remote::{self, Mail};
 use crate::sched::root::Root;
 use crate::sched::timers::{Target, TimerKey};
-use crate::task::park::{self, Entry, Parked};
+use crate::task::park::{self, Entry, Op, Parked};
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
@@ -113,7 +113,7 @@ impl fmt::Debug for Sleep {
 impl Sleep {
     #[inline(always)]
     fn poll_inside(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cancelled>> {
-        const OP: &str = "sleep";
+        const OP: Op = &"sleep";
         loop {
             match &mut self.stage {
                 Stage::Start(entry, given) => {
@@ -181,7 +181,7 @@ impl Sleep {
 
     #[inline(always)]
     fn wait(&mut self, root: &Root, cx: &mut Context<'_>, given: Given, nanos: u64) {
-        let parked = Parked::new(cx, "sleep", self.at);
+        let parked = Parked::new(cx, &"sleep", self.at);
         let target = Target::wake_at(cx.waker(), root);
         let mut timers = root.timers.borrow_mut();
         let key = match given {
@@ -310,7 +310,7 @@ impl Future for SleepForever {
                 return Poll::Pending;
             }
         }
-        this.parked = Some(Parked::new(cx, "sleep_forever", this.at));
+        this.parked = Some(Parked::new(cx, &"sleep_forever", this.at));
         Poll::Pending
     }
 }

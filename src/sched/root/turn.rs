@@ -103,7 +103,7 @@ impl Root {
                     self.read_clock();
                 }
                 if self.main_woken.get() {
-                    let spent = self.budget.get() <= 0 || passes >= BUDGET.unsigned_abs();
+                    let spent = self.budget.get() < 0 || passes > BUDGET.unsigned_abs();
                     if spent || self.host_refused.get() || !self.ask_host() {
                         host.waker().wake_by_ref();
                         break Turn::Pending;

@@ -11,14 +11,14 @@ use crate::sync::acquire::{Acquiring, leave};
 use crate::sync::mutex::Guard;
 use crate::sync::queue::Key;
 use crate::sync::wait::{Place, Step, poll_queued, polled_after_end};
-use crate::task::park::{Entry, Hold, cancelled};
+use crate::task::park::{Entry, Hold, Op, cancelled};
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-const OP: &str = "Condition::wait";
+const OP: Op = &"Condition::wait";
 
 #[derive(Debug)]
 enum Phase {

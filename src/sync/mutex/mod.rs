@@ -12,6 +12,7 @@ use super::acquire::Acquiring;
 use super::pool::{Pool, PoolCell};
 use super::wait::polled_after_end;
 use crate::error::{Cancelled, WouldBlock};
+use crate::task::park::Op;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
@@ -19,7 +20,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-const OP: &str = "Mutex::lock";
+const OP: Op = &"Mutex::lock";
 
 /// A value that one holder at a time may use, and that is waited for without blocking the thread.
 ///

@@ -8,7 +8,7 @@ mod pipe;
 
 use crate::net::Shutdown;
 use crate::net::wait::busy;
-use crate::task::park::{self, Entry, Parked};
+use crate::task::park::{self, Entry, Op, Parked};
 use pipe::{End, Pipe, Progress};
 use std::fmt;
 use std::future::Future;
@@ -19,9 +19,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
-const READ: &str = "MemoryStream::read";
-const WRITE: &str = "MemoryStream::write";
-const WRITE_ALL: &str = "MemoryStream::write_all";
+const READ: Op = &"MemoryStream::read";
+const WRITE: Op = &"MemoryStream::write";
+const WRITE_ALL: Op = &"MemoryStream::write_all";
 
 /// Makes two streams that are connected: what is written to one is read from the other. Each direction takes in
 /// `capacity` bytes that have not been read.
@@ -271,7 +271,7 @@ impl Lane {
     /// For the poll-based traits.
     fn poll<T>(
         &self,
-        op: &'static str,
+        op: Op,
         cx: &mut Context<'_>,
         attempt: impl FnMut(&mut Pipe<Parked>) -> Attempt<T>,
     ) -> Poll<io::Result<T>> {
@@ -297,7 +297,7 @@ impl Lane {
 
 /// The state of one operation.
 struct Wait {
-    op: &'static str,
+    op: Op,
     at: &'static Location<'static>,
     /// `None`: entered.
     entry: Option<Entry>,
@@ -306,7 +306,7 @@ struct Wait {
 }
 
 impl Wait {
-    fn new(op: &'static str, at: &'static Location<'static>) -> Self {
+    fn new(op: Op, at: &'static Location<'static>) -> Self {
         Self { op, at, entry: Some(Entry::new()), waits: false }
     }
 
@@ -397,7 +397,7 @@ struct Exclusive<'a> {
 
 impl<'a> Exclusive<'a> {
     #[track_caller]
-    fn new(lane: &'a Lane, op: &'static str) -> Self {
+    fn new(lane: &'a Lane, op: Op) -> Self {
         Self { lane, wait: Wait::new(op, Location::caller()), claimed: false }
     }
 
