@@ -129,6 +129,13 @@ pub(crate) fn enter_plainly(cx: &Context<'_>) -> Option<Plain> {
 #[derive(Clone, Copy)]
 pub(crate) struct Plain(*const Header);
 
+impl Plain {
+    #[inline(always)]
+    pub(crate) fn header(self) -> *const Header {
+        self.0
+    }
+}
+
 /// Looks at the innermost scope. What other threads cancel is taken in between passes, and by [`take_in`].
 #[inline(always)]
 pub(crate) fn is_cancelled() -> bool {
@@ -367,6 +374,13 @@ impl Parked {
             return node.is_effective();
         }
         stamp as u32 == self.began as u32
+    }
+
+    /// Is it a plain wait of a task in the memory of `root`? Then all that a drop does is to give back a count there.
+    #[inline(always)]
+    pub(crate) fn is_of(&self, root: &Root) -> bool {
+        // SAFETY: in the plain case a header, which is counted.
+        self.is_plain() && ptr::eq(unsafe { (*self.task()).node.home_ptr() }, root)
     }
 
     /// Is this still right for a poll with this context (same waker, same scope)? May be called with a lock held.

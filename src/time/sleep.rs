@@ -17,6 +17,9 @@ use std::ptr;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+/// What the task tree shows of a sleeper.
+const OP: Op = &"sleep";
+
 /// A timer of some root: removed on drop, wherever that root is.
 struct Timer {
     root: *const Root,
@@ -111,9 +114,45 @@ impl fmt::Debug for Sleep {
 }
 
 impl Sleep {
+    /// The first poll in the common case: a plain task that is to sleep for a while. False: it is another case.
+    #[inline(always)]
+    fn begin_plainly(&mut self, cx: &Context<'_>) -> bool {
+        if self.own.is_some() || self.nanos == 0 {
+            return false;
+        }
+        match &self.stage {
+            Stage::Start(entry, Given::Duration) if !entry.has_yielded() => {}
+            _ => return false,
+        }
+        let Some(task) = park::enter_plainly(cx) else { return false };
+        // SAFETY: a task is polled in a root, which this thread holds, in this poll.
+        let (root, parked) = unsafe {
+            let root = &*context::root();
+            (root, Parked::of(task, root, OP, self.at))
+        };
+        let key = root.timers.borrow_mut().insert_after(self.nanos, Target::wake_plain(task));
+        let waiting = Stage::Waiting(Timer::new(root, key), parked, Given::Duration);
+        // SAFETY: what stands there has nothing to drop.
+        unsafe { ptr::write(&raw mut self.stage, waiting) };
+        true
+    }
+
+    #[inline(never)]
+    fn poll_slowly(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cancelled>> {
+        if self.own.is_none() && !context::root().is_null() {
+            return self.poll_inside(cx);
+        }
+        let mut own = self.own.take();
+        let result = in_root(&mut own, cx, |cx| self.poll_inside(cx));
+        if result.is_ready() {
+            drop_in_root(&mut own, || ());
+        }
+        self.own = own;
+        result
+    }
+
     #[inline(always)]
     fn poll_inside(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cancelled>> {
-        const OP: Op = &"sleep";
         loop {
             match &mut self.stage {
                 Stage::Start(entry, given) => {
@@ -179,9 +218,8 @@ impl Sleep {
         }
     }
 
-    #[inline(always)]
     fn wait(&mut self, root: &Root, cx: &mut Context<'_>, given: Given, nanos: u64) {
-        let parked = Parked::new(cx, &"sleep", self.at);
+        let parked = Parked::new(cx, OP, self.at);
         let target = Target::wake_at(cx.waker(), root);
         let mut timers = root.timers.borrow_mut();
         let key = match given {
@@ -190,11 +228,7 @@ impl Sleep {
         };
         drop(timers);
         self.nanos = nanos;
-        let old = std::mem::replace(&mut self.stage, Stage::Waiting(Timer::new(root, key), parked, given));
-        if let Stage::Start(..) = old {
-            // Nothing to drop, and the most common case.
-            std::mem::forget(old);
-        }
+        self.stage = Stage::Waiting(Timer::new(root, key), parked, given);
     }
 }
 
@@ -203,17 +237,7 @@ impl Future for Sleep {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        if this.own.is_none() && !context::root().is_null() {
-            return this.poll_inside(cx);
-        }
-        let mut own = this.own.take();
-        let result = in_root(&mut own, cx, |cx| this.poll_inside(cx));
-        if result.is_ready() {
-            drop_in_root(&mut own, || ());
-        }
-        this.own = own;
-        result
+        if self.begin_plainly(cx) { Poll::Pending } else { self.poll_slowly(cx) }
     }
 }
 
@@ -221,9 +245,29 @@ impl Drop for Sleep {
     #[inline]
     fn drop(&mut self) {
         if self.own.is_some() {
-            let stage = &mut self.stage;
-            drop_in_root(&mut self.own, || *stage = Stage::Done);
+            self.drop_own();
+        } else if let Stage::Waiting(timer, parked, _) = &self.stage {
+            // The common case, written out: the rest is done by the parts.
+            if timer.is_here()
+                && parked.is_of(timer.root())
+                && timer.root().timers.borrow_mut().remove_plainly(timer.key)
+            {
+                let root = timer.root();
+                root.count_dec_here();
+                root.count_dec_here();
+                // SAFETY: the timer has ended, and the counts of both were given back.
+                unsafe { ptr::write(&raw mut self.stage, Stage::Done) };
+            }
         }
+    }
+}
+
+impl Sleep {
+    #[cold]
+    #[inline(never)]
+    fn drop_own(&mut self) {
+        let stage = &mut self.stage;
+        drop_in_root(&mut self.own, || *stage = Stage::Done);
     }
 }
 

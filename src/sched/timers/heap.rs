@@ -9,7 +9,7 @@ use std::mem;
 
 const ARITY: usize = 4;
 /// Room that is kept between two uses of a list that lives only for a moment.
-const KEPT: usize = 1024;
+pub(super) const KEPT: usize = 1024;
 
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,9 +160,10 @@ impl Heap {
         }
     }
 
-    /// Adds many at once: in time that goes with their number, or if they are more than those here, with that of all.
-    pub(super) fn extend(&mut self, fresh: impl ExactSizeIterator<Item = Entry>) {
-        if fresh.len() > self.entries.len() {
+    /// Adds many at once, about so many: in time that goes with their number, or if they are more than those here, with that
+    /// of all.
+    pub(super) fn extend(&mut self, many: usize, fresh: impl Iterator<Item = Entry>) {
+        if many > self.entries.len() {
             self.entries.extend(fresh);
             self.order();
         } else {
@@ -182,6 +183,11 @@ impl Heap {
     }
 
     pub(super) fn clear(&mut self) {
+        self.entries.clear();
+    }
+
+    /// As [`Heap::clear`]; gives back what memory is beyond [`KEPT`].
+    pub(super) fn reset(&mut self) {
         reset(&mut self.entries);
         reset(&mut self.tree);
     }

@@ -29,7 +29,7 @@ mod tests;
 pub(crate) use target::Target;
 
 use crate::time::Instant;
-use heap::{Entry, Heap, reset};
+use heap::{Entry, Heap, KEPT, reset};
 use std::mem;
 use std::ptr;
 use target::SPARE;
@@ -90,7 +90,7 @@ pub(crate) struct Timers {
     heap: Heap,
     /// The heap's first entry may be dead.
     stale: bool,
-    fresh: Vec<Entry>,
+    fresh: Vec<TimerKey>,
 }
 
 impl Timers {
@@ -128,7 +128,7 @@ impl Timers {
     #[inline]
     pub(crate) fn insert_after(&mut self, after: u64, target: Target) -> TimerKey {
         let key = self.allocate(after, target, UNRESOLVED);
-        self.fresh.push(Entry::new(after, key.serial, key.slot));
+        self.fresh.push(key);
         key
     }
 
@@ -194,6 +194,31 @@ impl Timers {
         let slot = self.find(key)?;
         let unresolved = slot.is_unresolved();
         let target = self.release(key.slot);
+        self.forget(key, unresolved);
+        (!target.is_none()).then_some(target)
+    }
+
+    /// Ends a timer whose target has nothing to drop, or that has ended before. False: it has.
+    #[inline(always)]
+    pub(crate) fn remove_plainly(&mut self, key: TimerKey) -> bool {
+        let Some(slot) = self.find(key) else { return true };
+        if Target::is_boxed_part(slot.at) {
+            return false;
+        }
+        let unresolved = slot.is_unresolved();
+        if self.pending == 1 {
+            self.pending = 0;
+            self.forget_all();
+        } else {
+            mem::forget(self.release(key.slot));
+            self.forget(key, unresolved);
+        }
+        true
+    }
+
+    /// The slot of a timer was freed, which was `unresolved` or not.
+    #[inline(always)]
+    fn forget(&mut self, key: TimerKey, unresolved: bool) {
         if self.pending == 0 {
             self.forget_all();
         } else if unresolved {
@@ -201,7 +226,6 @@ impl Timers {
         } else {
             self.forget_resolved(key);
         }
-        (!target.is_none()).then_some(target)
     }
 
     /// Frees a slot; its entry is dead from now on.
@@ -216,16 +240,30 @@ impl Timers {
     }
 
     /// There is no timer any more: neither is there anything that a slot or an entry would be needed for.
+    #[inline(always)]
     fn forget_all(&mut self) {
-        reset(&mut self.slots);
+        // As many entries as there are slots, about.
+        if self.slots.capacity() > KEPT {
+            self.give_back();
+        }
+        // What is in the slots has nothing to drop: the targets are gone, or plain.
+        self.slots.clear();
         self.free = NIL;
         self.heap.clear();
         self.stale = false;
+        self.fresh.clear();
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn give_back(&mut self) {
+        reset(&mut self.slots);
+        self.heap.reset();
         reset(&mut self.fresh);
     }
 
     fn forget_fresh(&mut self, key: TimerKey) {
-        if self.fresh.last().is_some_and(|e| e.is_of(key.serial, key.slot)) {
+        if self.fresh.last() == Some(&key) {
             self.fresh.pop();
             while self.fresh.last().is_some_and(|e| !is_fresh(&self.slots, *e)) {
                 self.fresh.pop();
@@ -271,17 +309,16 @@ impl Timers {
     /// Gives every unresolved timer its deadline.
     pub(crate) fn resolve(&mut self, now: Instant) {
         let slots = &mut self.slots;
-        self.fresh.retain_mut(|entry| {
-            if !is_fresh(slots, *entry) {
-                return false;
+        let resolved = self.fresh.iter().filter_map(|key| {
+            if !is_fresh(slots, *key) {
+                return None;
             }
-            let slot = &mut slots[entry.slot() as usize];
+            let slot = &mut slots[key.slot as usize];
             slot.at = slot.at.map_addr(|a| a & !UNRESOLVED);
             slot.nanos = now.as_nanos().saturating_add(slot.nanos);
-            *entry = Entry::new(slot.nanos, entry.serial(), entry.slot());
-            true
+            Some(Entry::new(slot.nanos, key.serial, key.slot))
         });
-        self.heap.extend(self.fresh.iter().copied());
+        self.heap.extend(self.fresh.len(), resolved);
         reset(&mut self.fresh);
     }
 
@@ -328,10 +365,10 @@ impl Timers {
     }
 }
 
-/// Is this the entry of an unresolved timer?
+/// Is this the key of an unresolved timer?
 #[inline(always)]
-fn is_fresh(slots: &[Slot], entry: Entry) -> bool {
-    slots.get(entry.slot() as usize).is_some_and(|s| s.serial == entry.serial() && s.is_unresolved())
+fn is_fresh(slots: &[Slot], key: TimerKey) -> bool {
+    slots.get(key.slot as usize).is_some_and(|s| s.serial == key.serial && s.is_unresolved())
 }
 
 /// Is this the entry of a timer that waits for its deadline?

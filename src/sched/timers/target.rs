@@ -15,6 +15,7 @@
 use crate::cancel::slot::ScopeSlot;
 use crate::sched::node::{Node, SlotRef};
 use crate::sched::root::Root;
+use crate::task::park::Plain;
 use crate::task::wake::{self, WakeRef};
 use std::fmt;
 use std::mem::ManuallyDrop;
@@ -58,6 +59,14 @@ impl Target {
             }
             _ => Self::boxed(WakeRef::from_waker(waker)),
         }
+    }
+
+    /// As [`Target::wake_at`], for the task that waits, where that is plain.
+    #[inline(always)]
+    pub(crate) fn wake_plain(task: Plain) -> Self {
+        let header = task.header();
+        // SAFETY: the task that is polled: alive, and at home in the root that this thread holds.
+        Self { at: header.cast(), generation: unsafe { (*header).node.generation() } }
     }
 
     #[cold]
@@ -124,6 +133,12 @@ impl Target {
         Self { at: at.map_addr(|a| a & !SPARE), generation }
     }
 
+    /// Of a first part: must the target be dropped?
+    #[inline(always)]
+    pub(super) fn is_boxed_part(at: *const ()) -> bool {
+        at.addr() & BOXED != 0
+    }
+
     #[inline(always)]
     pub(crate) fn is_scope(&self) -> bool {
         self.at.addr() & SCOPE != 0
@@ -131,7 +146,7 @@ impl Target {
 
     #[inline(always)]
     fn is_boxed(&self) -> bool {
-        self.at.addr() & BOXED != 0
+        Self::is_boxed_part(self.at)
     }
 
     #[inline(always)]
