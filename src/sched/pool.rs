@@ -31,8 +31,6 @@ pub(crate) const TASK_CLASSES: usize = FINE + COARSE + 1;
 pub(crate) const SCOPE_CLASS: usize = TASK_CLASSES;
 pub(crate) const CORE_CLASS: usize = TASK_CLASSES + 1;
 const CLASSES: usize = TASK_CLASSES + 2;
-/// So that an index can be masked, which costs less than to check it.
-const LISTS: usize = CLASSES.next_power_of_two();
 
 /// The class for a task slot of `size` bytes.
 pub(crate) const fn task_class(size: usize) -> usize {
@@ -69,7 +67,7 @@ impl Links {
 
 /// See the module.
 pub(crate) struct Pool {
-    free: [Cell<*const Node>; LISTS],
+    free: [Cell<*const Node>; CLASSES],
     /// Slots given back by threads that do not hold the root, as `(node, class)` stacks per class would be too many:
     /// one stack, the class stands in the slot.
     given_back: Pile<Node>,
@@ -115,7 +113,9 @@ impl Pool {
     #[inline(always)]
     pub(crate) unsafe fn release(&self, node: *const Node, class: usize, holds: bool) {
         if holds {
-            let list = &self.free[class % LISTS];
+            debug_assert!(class < CLASSES);
+            // SAFETY: the slot is of a class, by contract.
+            let list = unsafe { self.free.get_unchecked(class) };
             Links::set(node, list.get());
             list.set(node);
         } else {
