@@ -51,8 +51,17 @@ impl CoreSlot {
     /// As [`CoreSlot::run_batches`].
     #[inline(never)]
     pub(crate) unsafe fn run_batches_apart<E: TaskError>(&self, root: &Root) {
+        if self.tail.get().is_null() {
+            return;
+        }
         // SAFETY: by contract.
-        unsafe { self.run::<E>(root, BATCHES) }
+        unsafe {
+            if is_special(root) {
+                self.run_queue::<E, true>(root, BATCHES);
+            } else {
+                self.run_queue::<E, false>(root, BATCHES);
+            }
+        }
     }
 
     /// Polls the tasks that are runnable now, once.
@@ -71,7 +80,7 @@ impl CoreSlot {
         }
         // SAFETY: by contract.
         unsafe {
-            if root.is_special() || !context::ambient(|a| a.locals.get()).is_null() {
+            if is_special(root) {
                 self.run_specially::<E>(root, batches);
             } else {
                 self.run_queue::<E, false>(root, batches);
@@ -79,7 +88,6 @@ impl CoreSlot {
         }
     }
 
-    /// With an order that a test asked for, an instrument, a host that limits, or task locals around.
     #[inline(never)]
     unsafe fn run_specially<E: TaskError>(&self, root: &Root, batches: u32) {
         // SAFETY: by contract.
@@ -133,11 +141,14 @@ impl CoreSlot {
     }
 
     /// Puts the queue into the order that a test asked for. The last one comes back.
-    #[cold]
+    #[inline(always)]
     fn permute(&self, root: &Root) -> *const Header {
-        if root.order.get() == Order::Fifo {
-            return self.tail.get();
-        }
+        if root.order.get() == Order::Fifo { self.tail.get() } else { self.permute_now(root) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn permute_now(&self, root: &Root) -> *const Header {
         let mut batch = Vec::new();
         let mut at = self.head.get();
         while !at.is_null() {
@@ -161,6 +172,12 @@ impl CoreSlot {
         }
         self.tail.get()
     }
+}
+
+/// An order that a test asked for, an instrument, a host that limits, or task locals around.
+#[inline(always)]
+fn is_special(root: &Root) -> bool {
+    root.is_special() || !context::ambient(|a| a.locals.get()).is_null()
 }
 
 /// # Safety

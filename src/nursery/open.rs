@@ -278,8 +278,11 @@ where
     M: Mode<T, E>,
 {
     fn poll(&self, cx: &mut Context<'_>) -> Poll<M::Out> {
-        let polled = if context::root().is_null() { self.poll_outermost(cx) } else { self.poll_inside::<false>(cx) };
-        match polled {
+        // A jump, see [`batch`](super::batch).
+        if context::root().is_null() {
+            return self.poll_outermost(cx);
+        }
+        match self.poll_inside::<false>(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) => Poll::Ready(self.finish()),
         }
@@ -318,8 +321,8 @@ where
         self.nursery.shared()
     }
 
-    #[cold]
-    fn poll_outermost(&self, cx: &mut Context<'_>) -> Poll<()> {
+    #[inline(never)]
+    fn poll_outermost(&self, cx: &mut Context<'_>) -> Poll<M::Out> {
         let mut own = self.own.take();
         let result = in_root(&mut own, cx, |cx| {
             ready!(self.poll_inside::<true>(cx));
@@ -330,7 +333,7 @@ where
             drop_in_root(&mut own, || ());
         }
         self.own.set(own);
-        result
+        result.map(|()| self.finish())
     }
 
     #[cold]

@@ -99,8 +99,10 @@ pub(crate) fn count_look() {
     ambient(|a| a.looks.set(a.looks.get().wrapping_add(1)));
 }
 
-/// Puts back what it saved when dropped.
-pub(crate) struct Frame {
+/// Puts back what was there before when dropped. None: nobody was polled.
+pub(crate) struct Frame(Option<Saved>);
+
+struct Saved {
     root: *const Root,
     node: *const Node,
     task: *const Header,
@@ -109,9 +111,8 @@ pub(crate) struct Frame {
     delivered: u32,
 }
 
-impl Frame {
-    #[inline(always)]
-    fn save(a: &Ambient) -> Self {
+impl Saved {
+    fn of(a: &Ambient) -> Self {
         Self {
             root: a.root.get(),
             node: a.node.get(),
@@ -122,6 +123,17 @@ impl Frame {
         }
     }
 
+    fn put_back(&self, a: &Ambient) {
+        a.root.set(self.root);
+        a.node.set(self.node);
+        a.task.set(self.task);
+        a.locals.set(self.locals);
+        a.steps.set(self.steps);
+        a.delivered.set(self.delivered);
+    }
+}
+
+impl Frame {
     /// A frame of the same task: a scope, a nursery's own code.
     #[inline(always)]
     pub(crate) fn enter_node(node: *const Node) -> NodeFrame {
@@ -129,27 +141,28 @@ impl Frame {
     }
 
     /// The outermost frame of a root.
+    #[inline]
     pub(crate) fn enter_root(root: *const Root) -> Self {
         ambient(|a| {
-            let saved = Self::save(a);
+            let saved = (!a.root.get().is_null()).then(|| Saved::of(a));
             a.root.set(root);
             a.node.set(ptr::null());
             a.task.set(ptr::null());
             a.locals.set(ptr::null());
             a.steps.set(STEPS);
             a.delivered.set(0);
-            saved
+            Self(saved)
         })
     }
 
     /// Hides scopes and task.
     pub(crate) fn isolate() -> Self {
         ambient(|a| {
-            let saved = Self::save(a);
+            let saved = Saved::of(a);
             a.node.set(ptr::null());
             a.task.set(ptr::null());
             a.locals.set(ptr::null());
-            saved
+            Self(Some(saved))
         })
     }
 }
@@ -157,13 +170,15 @@ impl Frame {
 impl Drop for Frame {
     #[inline(always)]
     fn drop(&mut self) {
-        ambient(|a| {
-            a.root.set(self.root);
-            a.node.set(self.node);
-            a.task.set(self.task);
-            a.locals.set(self.locals);
-            a.steps.set(self.steps);
-            a.delivered.set(self.delivered);
+        ambient(|a| match &self.0 {
+            Some(saved) => saved.put_back(a),
+            // The budgets are those of whoever is polled.
+            None => {
+                a.root.set(ptr::null());
+                a.node.set(ptr::null());
+                a.task.set(ptr::null());
+                a.locals.set(ptr::null());
+            }
         });
     }
 }

@@ -20,7 +20,7 @@
 use super::context;
 use super::polled::Polled;
 use super::root::Root;
-use super::sync::{AtomicPtr, AtomicU8, AtomicU64, Cell, Ordering, fence};
+use super::sync::{AtomicPtr, AtomicU8, AtomicU64, Cell, Ordering, heavy_fence};
 use super::wakes::{Later, Wakes, Waste};
 use crate::task::header::{DONE, Extras};
 use crate::task::wake::WakeRef;
@@ -750,7 +750,7 @@ pub(crate) unsafe fn rehome(start: *const Node, from: *const Root, to: *const Ro
             loop {
                 if at == start {
                     // Whoever wakes a task inside sees the new owner, or its next poll what the waker did before.
-                    fence(Ordering::SeqCst);
+                    heavy_fence();
                     return wakes;
                 }
                 let (parent, next) = ((*at).parent.get(), (*at).next.get());

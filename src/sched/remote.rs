@@ -18,7 +18,7 @@ use super::context;
 use super::node::{self, SlotRef};
 use super::root::Root;
 use super::stack::{Admission, Taken};
-use super::sync::{Ordering, fence};
+use super::sync::light_fence;
 use super::timers::TimerKey;
 use super::wakes::{Later, Wakes, Waste};
 use crate::cancel::ScopeShared;
@@ -224,28 +224,47 @@ pub(crate) unsafe fn read_mail(root: &Root, after: &mut After) {
 /// The header is the head of a mapped task slot.
 #[cold]
 pub(crate) unsafe fn push(header: *const Header) {
-    fence(Ordering::SeqCst);
+    // SAFETY: by contract.
+    unsafe {
+        push_counted(header, false);
+    }
+}
+
+/// As [`push`]. `is_counted`: the caller has a count of the slot's home. True: it was passed on.
+///
+/// # Safety
+/// As [`push`].
+#[cold]
+pub(crate) unsafe fn push_counted(header: *const Header, is_counted: bool) -> bool {
+    light_fence();
     // SAFETY: mapped by contract; root cells are never unmapped.
     unsafe {
         let h = &*header;
         let owner = h.node.owner();
         if owner.is_null() {
-            return;
+            return false;
         }
         let root = &*owner;
-        match h.remote.admit(root.number) {
+        let admission = h.remote.admit(root.number);
+        match admission {
             Admission::Granted => {
-                h.node.home().count_inc();
+                if !is_counted {
+                    h.node.home().count_inc();
+                }
                 root.stack.push(header);
             }
             // Its drain comes after this wake. The host may still have to hear of it.
             Admission::There => {}
-            Admission::Elsewhere => return perform(owner, Mail::Wake(SlotRef::new(header.cast()))),
+            Admission::Elsewhere => {
+                perform(owner, Mail::Wake(SlotRef::new(header.cast())));
+                return false;
+            }
         }
         root.notify();
         if root.has_ended() {
             drain(root);
         }
+        is_counted && admission == Admission::Granted
     }
 }
 

@@ -25,7 +25,7 @@ use super::idle::Idle;
 use super::pool::Pool;
 use super::remote::{self, After, Mail};
 use super::stack::Stack;
-use super::sync::{AtomicI64, Cell, Ordering};
+use super::sync::{AtomicBool, AtomicI64, Cell, Ordering};
 use super::timers::Timers;
 use crate::run::Settings;
 use crate::task::header::Header;
@@ -52,7 +52,9 @@ pub(crate) struct Root {
     pub(super) gate: Gate<Mail>,
     bell: Bell<Arc<Waker>>,
     pub(super) stack: Stack<Header>,
-    /// Clones of our wakers in foreign hands.
+    /// Clones of our wakers in foreign hands are counted. Constant for as long as there is one: it counts on the root.
+    counts_wakers: AtomicBool,
+    /// How many there are.
     escaped: AtomicI64,
 
     // Holder's half.
@@ -118,6 +120,7 @@ impl Root {
             gate: Gate::new(),
             bell: Bell::new(),
             stack: Stack::new(),
+            counts_wakers: AtomicBool::new(false),
             escaped: AtomicI64::new(0),
             escaped_here: Cell::new(0),
             pool: Pool::new(),
@@ -157,6 +160,7 @@ impl Root {
         root.revokes_locks.set(!crate::sync::bias::barrier::is_available());
         root.special.set(settings.instrument.is_some() || settings.order != Order::Fifo);
         root.is_virtual.set(settings.clock.is_virtual());
+        root.counts_wakers.store(settings.clock.is_virtual(), Ordering::Relaxed);
         root.host_limits.set(false);
         root.next_id.set(next_task_ids());
         root.now.set(settings.clock.now());
@@ -291,6 +295,12 @@ impl Root {
         if root.count.dec(root.is_here()) {
             root.recycle();
         }
+    }
+
+    /// A virtual clock wants to know of wakers that may still be called. Others do not ask.
+    #[inline(always)]
+    pub(crate) fn counts_wakers(&self) -> bool {
+        self.counts_wakers.load(Ordering::Relaxed)
     }
 
     #[inline(always)]

@@ -62,8 +62,17 @@ impl<T> Link<T> {
     }
 
     /// Asks for the only place on a stack.
+    #[inline(always)]
     pub(crate) fn admit(&self, stack: u32) -> Admission {
-        let mut on = 0;
+        match self.on.compare_exchange(0, stack, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => Admission::Granted,
+            Err(on) => self.admit_again(on, stack),
+        }
+    }
+
+    /// It was on a stack.
+    #[cold]
+    fn admit_again(&self, mut on: u32, stack: u32) -> Admission {
         loop {
             // A read-modify-write also if it is there already: its taker must see what the caller did.
             let new = if on == 0 { stack } else { on };

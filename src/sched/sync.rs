@@ -9,6 +9,15 @@ cfg_if::cfg_if! {
         };
         pub(crate) use loom::sync::{Mutex, MutexGuard};
 
+        /// The models see fences alone, which the system's barrier stands for elsewhere.
+        pub(crate) fn light_fence() {
+            fence(Ordering::SeqCst);
+        }
+
+        pub(crate) fn heavy_fence() {
+            fence(Ordering::SeqCst);
+        }
+
         /// Lets others go on, in a loop that waits for them. An interleaving in which one looks in vain time and again is
         /// followed to its end, fairly, but not branched any more: loom would let two spinners alternate for ever.
         pub(crate) fn relax(spins: &mut u32) {
@@ -24,6 +33,27 @@ cfg_if::cfg_if! {
             AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence,
         };
         pub(crate) use std::sync::{Mutex, MutexGuard};
+
+        use crate::sync::bias::barrier;
+
+        /// One side of two that store, pass a fence and load what the other has stored: the frequent one. It costs nothing
+        /// where the rare one can make all threads pass a fence.
+        #[inline(always)]
+        pub(crate) fn light_fence() {
+            if barrier::is_available() {
+                std::sync::atomic::compiler_fence(Ordering::SeqCst);
+            } else {
+                fence(Ordering::SeqCst);
+            }
+        }
+
+        /// The other side.
+        pub(crate) fn heavy_fence() {
+            fence(Ordering::SeqCst);
+            if barrier::is_available() {
+                barrier::all_threads();
+            }
+        }
 
         /// Lets others go on, in a loop that waits for them.
         pub(crate) fn relax(spins: &mut u32) {

@@ -211,6 +211,9 @@ impl Header {
 
     /// The task locals that the task was spawned with.
     pub(crate) fn locals(&self) -> *const Locals {
+        if !self.node.has_extras() {
+            return ptr::null();
+        }
         let locals = self.node.look_at_extras(|extras| extras.locals.as_ref().map_or(ptr::null(), Arc::as_ptr));
         locals.unwrap_or(ptr::null())
     }

@@ -24,16 +24,28 @@ unsafe fn clone(data: *const ()) -> RawWaker {
     unsafe {
         let home = (*header).node.home();
         home.count_inc();
-        home.escaped_inc();
+        if home.counts_wakers() {
+            home.escaped_inc();
+        }
     }
     RawWaker::new(data, &VTABLE)
 }
 
 unsafe fn wake(data: *const ()) {
-    // SAFETY: as the two parts ask.
+    let header = data.cast::<Header>();
+    // SAFETY: the waker keeps the slot mapped.
     unsafe {
-        wake_by_ref(data);
-        drop_waker(data);
+        let h = &*header;
+        if h.node.owner() == context::root() || h.node.home().counts_wakers() {
+            wake_by_ref(data);
+            drop_waker(data);
+        } else {
+            // The waker's count goes on to the stack, with the last look at the slot here.
+            let home = h.node.home_ptr();
+            if !remote::push_counted(header, true) {
+                Root::count_dec(home);
+            }
+        }
     }
 }
 
@@ -47,7 +59,9 @@ unsafe fn drop_waker(data: *const ()) {
     // SAFETY: the count that `clone` took.
     unsafe {
         let home = (*header).node.home_ptr();
-        (*home).escaped_dec();
+        if (*home).counts_wakers() {
+            (*home).escaped_dec();
+        }
         Root::count_dec(home);
     }
 }
