@@ -245,15 +245,17 @@ pub struct Statistics {
     pub tasks: usize,
     /// Sleeps and deadlines that are pending.
     pub timers: usize,
-    /// Bytes of task memory that the run has mapped.
+    /// Bytes of task memory that the run has.
     pub memory: usize,
+    /// Of these, bytes that came from the system past the program's allocator: what a large run has beyond 4 MiB.
+    pub mapped: usize,
 }
 
 /// Returns the counts of the run around; zero outside of a run.
 pub fn statistics() -> Statistics {
     let root = context::root();
     if root.is_null() {
-        return Statistics { tasks: 0, timers: 0, memory: 0 };
+        return Statistics { tasks: 0, timers: 0, memory: 0, mapped: 0 };
     }
     // SAFETY: the context's root is held by this thread; linked nodes are alive.
     unsafe {
@@ -271,7 +273,8 @@ pub fn statistics() -> Statistics {
             }
             stack.extend(n.inner());
         }
-        Statistics { tasks, timers: root.timers.borrow().pending(), memory: root.pool.bytes() }
+        let (memory, mapped) = root.pool.bytes();
+        Statistics { tasks, timers: root.timers.borrow().pending(), memory, mapped }
     }
 }
 

@@ -131,9 +131,11 @@ impl Pool {
         self.given_back.push(node, |top| Links::set(node, top));
     }
 
+    /// There is no free slot of the class: takes what was given back, or makes some.
     #[cold]
+    #[inline(never)]
     unsafe fn carve(&self, root: *const Root, class: usize) -> *const Node {
-        let mut back = self.given_back.take();
+        let mut back = self.given_back.take_if_any();
         while !back.is_null() {
             let next = Links::next(back);
             // SAFETY: a free slot's head is valid; `give_back` wrote the class.
@@ -148,10 +150,11 @@ impl Pool {
             return node;
         }
         let size = class_size(class);
-        if (self.end.get() as usize) - (self.bump.get() as usize) < size {
+        if self.room() < size {
             self.grow();
         }
         let slot = self.bump.get();
+        // One at a time: its lines are new to the cache, and what its task is for is done while they come.
         // SAFETY: there is room for `size` bytes, aligned to ALIGN, which nobody else has.
         unsafe {
             self.bump.set(slot.add(size));
@@ -162,6 +165,11 @@ impl Pool {
             }
         }
         slot.cast_const().cast()
+    }
+
+    /// What is left of the last chunk.
+    fn room(&self) -> usize {
+        self.end.get() as usize - self.bump.get() as usize
     }
 
     fn grow(&self) {
@@ -187,8 +195,10 @@ impl Pool {
         self.chunks.borrow_mut().drain(..).for_each(Chunk::give_up);
     }
 
-    /// Bytes mapped.
-    pub(crate) fn bytes(&self) -> usize {
-        self.chunks.borrow().iter().map(Chunk::size).sum()
+    /// Bytes that it has; those of them that are from the system.
+    pub(crate) fn bytes(&self) -> (usize, usize) {
+        let chunks = self.chunks.borrow();
+        let mapped = chunks.iter().filter(|chunk| chunk.is_mapped());
+        (chunks.iter().map(Chunk::size).sum(), mapped.map(Chunk::size).sum())
     }
 }

@@ -24,6 +24,11 @@ impl<T> Pile<T> {
         }
     }
 
+    /// As [`Pile::take`], for one who may as well miss what comes at this moment.
+    pub(crate) fn take_if_any(&self) -> *const T {
+        if self.0.load(Ordering::Relaxed).is_null() { ptr::null() } else { self.take() }
+    }
+
     /// Takes everything.
     pub(crate) fn take(&self) -> *const T {
         self.0.swap(ptr::null_mut(), Ordering::AcqRel)

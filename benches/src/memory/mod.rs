@@ -47,15 +47,20 @@ pub(crate) struct Gauge {
 impl Gauge {
     /// Reads both figures.
     fn start() -> Self {
-        Self { heap: alloc::live(), resident: resident("self").unwrap_or(0) }
+        Self { heap: taken(), resident: resident("self").unwrap_or(0) }
     }
 
     /// Reads them again, with `count` things there.
     fn stop(self, count: usize) -> Footprint {
-        let heap = alloc::live() - self.heap;
+        let heap = taken() - self.heap;
         let resident = resident("self").unwrap_or(0) - self.resident;
         Footprint { heap: heap as f64 / count as f64, resident: resident as f64 / count as f64 }
     }
+}
+
+/// Bytes from the allocator, with those that trine has from the system, past it.
+fn taken() -> isize {
+    alloc::live() + trine::inspect::statistics().mapped as isize
 }
 
 /// Bytes of a process that are its own and resident.
