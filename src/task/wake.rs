@@ -103,9 +103,18 @@ pub(crate) unsafe fn wake_quietly(header: *const Header, root: &Root) -> bool {
     if flags & (header::QUEUED | header::DONE | AWAY) != 0 {
         return flags & AWAY == 0;
     }
-    let core = h.core.get();
+    // SAFETY: by contract; looked at above.
+    unsafe { queue(h, flags) }
+}
+
+/// Queues a task with these flags, which is not, if its nursery will be polled anyway, or is being polled.
+///
+/// # Safety
+/// This thread holds the owner.
+#[inline(always)]
+unsafe fn queue(h: &Header, flags: u8) -> bool {
     // SAFETY: a nursery outlives the use of its children's slots.
-    let Some(core) = (unsafe { core.as_ref() }) else { return false };
+    let Some(core) = (unsafe { h.core.get().as_ref() }) else { return false };
     if !core.notified.get() {
         return false;
     }
@@ -120,10 +129,20 @@ pub(crate) fn wake_self(cx: &std::task::Context<'_>) {
     let task = context::task();
     if header_of(cx.waker()) == Some(task) {
         // SAFETY: the context's task is alive and held by this thread.
-        unsafe { header::wake_local(task) };
-    } else {
-        cx.waker().wake_by_ref();
+        unsafe {
+            let flags = (*task).node.flags();
+            if flags & (header::QUEUED | header::DONE) == 0 && queue(&*task, flags) {
+                return;
+            }
+        }
     }
+    wake_self_apart(cx);
+}
+
+#[cold]
+#[inline(never)]
+fn wake_self_apart(cx: &std::task::Context<'_>) {
+    cx.waker().wake_by_ref();
 }
 
 /// The waker that a task is polled with; not to be dropped.

@@ -51,6 +51,7 @@ impl Checkpoint {
 
 impl Checkpoint {
     #[cold]
+    #[inline(never)]
     fn deliver(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cancelled>> {
         let result = self.entry.poll(cx);
         if result.is_ready() {
@@ -63,7 +64,7 @@ impl Checkpoint {
 impl Future for Checkpoint {
     type Output = Result<(), Cancelled>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.poll_inner(cx)
     }
