@@ -24,7 +24,7 @@ pub struct TaskInfo {
 }
 
 fn info(h: &Header) -> TaskInfo {
-    TaskInfo { id: h.id.get(), name: h.name(), parent: parent(h) }
+    TaskInfo { id: h.task_id().0, name: h.name(), parent: parent(h) }
 }
 
 /// The task that the nursery of `h` is in; bodies and branches in between do not count.
@@ -40,7 +40,7 @@ fn parent(h: &Header) -> Option<u64> {
             if (*at).kind == Kind::Task {
                 let task = &*at.cast::<Header>();
                 if task.core.get().is_null() || task.vtable.get().is_child {
-                    return Some(task.id.get());
+                    return Some(task.task_id().0);
                 }
             }
             at = (*at).parent.get();
@@ -199,7 +199,7 @@ unsafe fn describe(n: &Node) -> String {
             let mut line = if h.core.get().is_null() {
                 "main".to_owned()
             } else if h.vtable.get().is_child {
-                format!("child {}", h.id.get() & 0xff_ffff_ffff)
+                format!("child {}", h.task_id().0 & 0xff_ffff_ffff)
             } else if h.vtable.get().in_group {
                 "branch".to_owned()
             } else {

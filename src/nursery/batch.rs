@@ -18,7 +18,7 @@ use crate::sched::context::{self, Ambient, BatchFrame, Restore};
 use crate::sched::node::{self, AWAY, EFFECTIVE, EXTRAS};
 use crate::sched::root::{Root, finish_extras};
 use crate::sched::wakes::Wakes;
-use crate::task::header::{self, DONE, Header, QUEUED};
+use crate::task::header::{self, DONE, End, Header, QUEUED};
 use crate::task::local::Locals;
 use crate::task::wake;
 use crate::testing::Order;
@@ -258,15 +258,16 @@ unsafe fn poll_live<E: TaskError, const SPECIAL: bool>(
                     abandon_task(h, frame);
                 }
             }
-            Ok(Poll::Ready(result)) => {
+            Ok(Poll::Ready(Ok(()))) => {
                 let is_watched = SPECIAL && root.instrumented.get();
-                if result.is_err() || !h.gone.get() || is_watched || !node::retire_plainly(&h.node) {
-                    end_task(h, result, *frame);
+                let end = vtable.end;
+                if end == End::Leaves || is_watched || !node::retire_plainly(&h.node) {
+                    end_task(h, frame);
                 } else {
-                    std::mem::forget(result);
-                    leave_plainly(h, root, frame);
+                    leave_plainly(h, end, root, frame);
                 }
             }
+            Ok(Poll::Ready(Err(error))) => err_task(h, error, frame),
             Err(panic) => fail_task(h, panic, frame),
         }
     }
@@ -278,19 +279,17 @@ unsafe fn poll_live<E: TaskError, const SPECIAL: bool>(
 /// # Safety
 /// This thread holds `root`, which was the owner and is the home; the node was retired, and the slot is on no queue.
 #[inline(always)]
-unsafe fn leave_plainly(h: &Header, root: &Root, frame: &BatchFrame) {
+unsafe fn leave_plainly(h: &Header, end: End, root: &Root, frame: &BatchFrame) {
+    debug_assert!(h.gone.get() && end != End::Leaves);
     // SAFETY: a task's nursery outlives it.
     let core = unsafe { &*h.core.get() };
-    let vtable = h.vtable.get();
     // SAFETY: by contract.
     unsafe {
-        if vtable.has_handle {
-            if !JoinState::of(h).settle_here(root) {
-                settle_apart(h, frame.guard());
-            }
-        } else {
+        if end == End::Drops {
             // Nobody looks at it any more.
             give_back_here(h, root);
+        } else if !JoinState::of(h).settle_here(root) {
+            settle_apart(h, frame.guard());
         }
     }
     let live = core.live.get() - 1;
@@ -416,22 +415,28 @@ unsafe fn drop_unclaimed(h: &Header, after: Restore) {
     }
 }
 
-/// A task has returned: its error goes to the nursery that it belongs to now (a `started` may have moved it), its future and
-/// its slot go, and the nursery hears of it.
+/// A task has returned an error: it goes to the nursery that the task belongs to now (a `started` may have moved it).
+///
+/// # Safety
+/// As [`end_task`]; the errors are of type `E`.
+#[inline(never)]
+unsafe fn err_task<E: TaskError>(h: &Header, error: E, frame: &BatchFrame) {
+    let after = frame.guard();
+    // SAFETY: by contract.
+    unsafe {
+        store_error(h, error);
+        finish_task(h, after);
+    }
+}
+
+/// A task has returned, in any case: its future and its slot go, and the nursery hears of it.
 ///
 /// # Safety
 /// This thread holds the owner; called in the task's frame.
 #[inline(never)]
-unsafe fn end_task<E: TaskError>(h: &Header, result: Result<(), E>, frame: BatchFrame) {
-    // Foreign code that panics is met in errors, instruments, hooks and wakers.
-    let after = frame.guard();
-    // SAFETY: the errors are of type `E`; for the rest as the caller's.
-    unsafe {
-        if let Err(e) = result {
-            store_error(h, e);
-        }
-        finish_task(h, after);
-    }
+unsafe fn end_task(h: &Header, frame: &BatchFrame) {
+    // SAFETY: by contract.
+    unsafe { finish_task(h, frame.guard()) };
 }
 
 /// # Safety
@@ -451,8 +456,7 @@ unsafe fn finish_task(h: &Header, after: Restore) {
     }
     drop(after);
     let told = root.instrumented.get().then(|| crate::inspect::last_words(h));
-    let extras = h.node.take_extras();
-    let id = h.task_id();
+    let extras = h.node.take_extras().map(|extras| (extras, h.task_id()));
     // First what must not be left half done, then foreign code.
     // SAFETY: the future is gone.
     let mut wakes = unsafe { node::retire(&h.node) };
@@ -471,8 +475,8 @@ unsafe fn finish_task(h: &Header, after: Restore) {
     if let Some(told) = told {
         crate::inspect::task_exited(root, &told);
     }
-    if extras.is_some() {
-        finish_extras(extras, id);
+    if let Some((extras, id)) = extras {
+        finish_extras(*extras, id);
     }
     let live = core.live.get() - 1;
     core.live.set(live);

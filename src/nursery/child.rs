@@ -29,9 +29,14 @@ const fn fits<F>() -> bool {
 struct Child<F, E, const IS_CHILD: bool>(PhantomData<(F, E)>);
 
 impl<F: Future<Output = Result<(), E>>, E: TaskError, const IS_CHILD: bool> Child<F, E, IS_CHILD> {
-    const VTABLE: &'static VTable =
-        &VTable::new::<E>(Self::poll, abandon::<E>, Self::drop, pool::task_class(size_of::<TaskCell<F>>()))
+    const VTABLE: &'static VTable = &{
+        let vtable = VTable::new::<E>(Self::poll, abandon::<E>, Self::drop, pool::task_class(size_of::<TaskCell<F>>()))
             .in_group(IS_CHILD);
+        if Self::JUMPS { vtable } else { vtable.dropping() }
+    };
+
+    /// The poll is a jump to the future's own, which is behind a pointer: it returns the same.
+    const JUMPS: bool = size_of::<F>() <= size_of::<Pin<Box<dyn Future<Output = ()>>>>();
 
     #[inline(always)]
     unsafe fn fut(h: *const Header) -> *mut F {
@@ -39,12 +44,11 @@ impl<F: Future<Output = Result<(), E>>, E: TaskError, const IS_CHILD: bool> Chil
         unsafe { &raw mut (*h.cast::<TaskCell<F>>().cast_mut()).fut }.cast()
     }
 
-    /// A jump to the future's own poll, where that is behind a pointer: it returns the same. Another one is dropped here,
-    /// where that is often nothing.
+    /// A future that is not behind a pointer is dropped here, where that is often nothing.
     unsafe fn poll(h: *const Header, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
         // SAFETY: pinned: slots do not move.
         let fut = unsafe { Pin::new_unchecked(&mut *Self::fut(h)) };
-        if const { size_of::<F>() <= size_of::<Pin<Box<dyn Future<Output = ()>>>>() } {
+        if const { Self::JUMPS } {
             return fut.poll(cx);
         }
         let polled = fut.poll(cx);

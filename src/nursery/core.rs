@@ -18,7 +18,7 @@ use crate::sched::remote::{self, Mail, SlotPtr};
 use crate::sched::root::Root;
 use crate::sched::sync::Cell;
 use crate::sched::wakes::{Later, Wakes, Waste};
-use crate::task::header::{self, DONE, Header, QUEUED};
+use crate::task::header::{self, DONE, End, Header, QUEUED};
 use crate::task::wake::{self, WakeRef};
 use std::any::Any;
 use std::cell::RefCell;
@@ -383,6 +383,7 @@ impl CoreSlot {
 }
 
 /// A new child inherits the task locals in force, of which there are some.
+#[cold]
 #[inline(never)]
 fn inherit(h: &Header) {
     if h.vtable.get().is_child {
@@ -413,14 +414,10 @@ pub(crate) unsafe fn free_task(h: &Header) -> Wakes {
         let flags = h.node.flags();
         h.node.set_flags(flags | DONE);
         let told = crate::inspect::to_be_told(h);
-        let extras = h.node.take_extras();
+        let exit = h.node.take_extras().map(|extras| Later::Exit(extras, h.task_id()));
         let mut wakes = node::retire(&h.node);
-        if let Some(told) = told {
-            wakes.push(Later::Tell(told));
-        }
-        if let Some(extras) = extras {
-            wakes.push(Later::Exit(extras, h.task_id()));
-        }
+        wakes.extend(told.map(Later::Tell));
+        wakes.extend(exit);
         if settle(h, flags & QUEUED == 0, &mut wakes).last {
             give_back(h);
         }
@@ -449,7 +446,7 @@ pub(super) unsafe fn release_task(h: &Header, wakes: &mut Wakes) {
 /// The task's future is gone and its node retired; it has not left its slot.
 #[inline(always)]
 pub(super) unsafe fn settle(h: &Header, leaving: bool, wakes: &mut Wakes) -> Settled {
-    if h.vtable.get().has_handle {
+    if h.vtable.get().end == End::Hands {
         // SAFETY: by contract.
         unsafe { JoinState::of(h).settle(h.node.home_ptr(), leaving, wakes) }
     } else {

@@ -313,9 +313,11 @@ where
 {
     /// A body's first poll calls its closure, and makes it a `RUNNING` one.
     const BODY: &'static VTable =
-        &VTable::new::<E>(Self::poll_first, abandon::<E>, Self::drop_body, pool::task_class(size_of::<BodyCell>()));
+        &VTable::new::<E>(Self::poll_first, abandon::<E>, Self::drop_body, pool::task_class(size_of::<BodyCell>()))
+            .dropping();
     const RUNNING: &'static VTable =
-        &VTable::new::<E>(Self::poll_body, abandon::<E>, Self::drop_body, pool::task_class(size_of::<BodyCell>()));
+        &VTable::new::<E>(Self::poll_body, abandon::<E>, Self::drop_body, pool::task_class(size_of::<BodyCell>()))
+            .dropping();
 
     fn shared(&self) -> &Shared<E> {
         self.nursery.shared()

@@ -200,15 +200,14 @@ impl Root {
         let frame = Frame::enter_root(self);
         let main = self.main.replace(ptr::null());
         // SAFETY: this thread holds the root; the main task is in use by nobody else.
-        let (extras, id, wakes) = unsafe {
+        let (extras, wakes) = unsafe {
             (*main).set(crate::task::header::DONE);
-            let extras = (*main).node.take_extras();
-            let id = (*main).task_id();
+            let extras = (*main).node.take_extras().map(|extras| (extras, (*main).task_id()));
             let wakes = super::node::retire(main.cast());
             self.pool.release(main.cast(), super::pool::task_class(size_of::<Header>()), true);
             Self::count_dec(self);
             remote::read_mail(self, &mut after);
-            (extras, id, wakes)
+            (extras, wakes)
         };
         {
             // Deadlines can still be asked for, by what moves elsewhere.
@@ -229,7 +228,9 @@ impl Root {
         // From here on by short holds, as for everybody else.
         after.finish();
         drop(paused);
-        finish_extras(extras, id);
+        if let Some((extras, id)) = extras {
+            finish_extras(*extras, id);
+        }
         wakes.wake();
         for target in sleepers {
             // Whoever sleeps here was moved away: let it find another root.
@@ -490,11 +491,9 @@ impl Root {
 }
 
 /// Runs the exit hooks of a task that ended; drops its name and locals.
-pub(crate) fn finish_extras(extras: Option<Box<crate::task::header::Extras>>, id: crate::task::TaskId) {
-    if let Some(extras) = extras {
-        for hook in extras.hooks {
-            hook.task_exited(id);
-        }
+pub(crate) fn finish_extras(extras: crate::task::header::Extras, id: crate::task::TaskId) {
+    for hook in extras.hooks {
+        hook.task_exited(id);
     }
 }
 

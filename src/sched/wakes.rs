@@ -47,7 +47,7 @@ impl Later {
             Self::Parked(waiter) => waiter.wake(),
             Self::Host(root) => root.notify(),
             Self::Tell(exit) => exit.tell(),
-            Self::Exit(extras, id) => super::root::finish_extras(Some(extras), id),
+            Self::Exit(extras, id) => super::root::finish_extras(*extras, id),
             Self::Drop(_) => {}
         }
     }

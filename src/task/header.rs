@@ -29,6 +29,18 @@ pub(crate) const DONE: u8 = 16;
 /// The poll of a task whose nursery has errors of type `E`.
 pub(crate) type PollTask<E> = unsafe fn(*const Header, &mut Context<'_>) -> Poll<Result<(), E>>;
 
+/// How a task with a value ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum End {
+    /// Its poll leaves the future to be dropped.
+    Leaves,
+    /// Its poll has dropped the future.
+    Drops,
+    /// So, and left the value to a handle.
+    Hands,
+}
+
 /// What the future behind a header can do. The functions get the slot; the frame is pushed by the caller.
 pub(crate) struct VTable {
     /// A [`PollTask`], for the errors of the task's nursery.
@@ -37,8 +49,7 @@ pub(crate) struct VTable {
     pub(crate) abandon: unsafe fn(*const Header),
     /// Drops the future (once).
     pub(crate) drop: unsafe fn(*const Header),
-    /// The task has a handle.
-    pub(crate) has_handle: bool,
+    pub(crate) end: End,
     /// Drops a value that the handle will not ask for.
     pub(crate) drop_unclaimed: unsafe fn(*const Header),
     /// Size class of the slot.
@@ -59,16 +70,7 @@ impl VTable {
     ) -> Self {
         // SAFETY: a function pointer; called only after it was turned back (`poll`).
         let poll = unsafe { mem::transmute::<PollTask<E>, unsafe fn()>(poll) };
-        Self {
-            poll,
-            abandon,
-            drop,
-            has_handle: false,
-            drop_unclaimed: nothing,
-            class,
-            is_child: false,
-            in_group: false,
-        }
+        Self { poll, abandon, drop, end: End::Leaves, drop_unclaimed: nothing, class, is_child: false, in_group: false }
     }
 
     /// Of a task under its nursery's group: a child, or a branch of a race.
@@ -78,9 +80,15 @@ impl VTable {
         self
     }
 
-    /// Of a task that has a handle, whose value stands in the slot.
+    /// Of a task whose poll drops the future and sets `gone` before it returns a value.
+    pub(crate) const fn dropping(mut self) -> Self {
+        self.end = End::Drops;
+        self
+    }
+
+    /// Of a task that has a handle, whose value stands in the slot, and that drops its future.
     pub(crate) const fn with_handle(mut self, drop_unclaimed: unsafe fn(*const Header)) -> Self {
-        self.has_handle = true;
+        self.end = End::Hands;
         self.drop_unclaimed = drop_unclaimed;
         self
     }
@@ -132,7 +140,8 @@ pub(crate) struct Header {
     pub(crate) core: Cell<*const Core>,
     /// Link in the ready queue.
     pub(crate) next_ready: Cell<*const Header>,
-    pub(crate) id: Cell<u64>,
+    /// Given when somebody asks for it; 0 before.
+    id: Cell<u64>,
     /// Set by the wait, forgotten by the next poll; means nothing while the task is queued.
     pub(crate) wait: Cell<Option<Wait>>,
 }
@@ -174,7 +183,7 @@ impl Header {
         self.gone.set(false);
         self.vtable.set(vtable);
         self.core.set(core);
-        self.id.set(root.next_task_id());
+        self.id.set(0);
     }
 
     /// As [`Header::begin`], for a root's main task, which is under no node.
@@ -185,8 +194,12 @@ impl Header {
         self.wait.set(None);
     }
 
-    #[inline(always)]
+    /// Who it is, for as long as it has not ended. For the holder of its owner.
     pub(crate) fn task_id(&self) -> TaskId {
+        if self.id.get() == 0 {
+            // SAFETY: root cells are never unmapped; a task that has not ended has an owner, which is held.
+            self.id.set(unsafe { (*self.node.owner()).next_task_id() });
+        }
         TaskId(self.id.get())
     }
 

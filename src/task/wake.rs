@@ -131,18 +131,21 @@ pub(crate) fn wake_self(cx: &std::task::Context<'_>) {
         // SAFETY: the context's task is alive and held by this thread.
         unsafe {
             let flags = (*task).node.flags();
-            if flags & (header::QUEUED | header::DONE) == 0 && queue(&*task, flags) {
-                return;
+            if flags & (header::QUEUED | header::DONE) != 0 || !queue(&*task, flags) {
+                wake_local_apart(task);
             }
         }
+    } else {
+        cx.waker().wake_by_ref();
     }
-    wake_self_apart(cx);
 }
 
-#[cold]
+/// # Safety
+/// As [`header::wake_local`].
 #[inline(never)]
-fn wake_self_apart(cx: &std::task::Context<'_>) {
-    cx.waker().wake_by_ref();
+unsafe fn wake_local_apart(task: *const Header) {
+    // SAFETY: by contract.
+    unsafe { header::wake_local(task) };
 }
 
 /// The waker that a task is polled with; not to be dropped.
