@@ -135,7 +135,7 @@ impl Root {
             special: Cell::new(false),
             revokes_locks: Cell::new(true),
             seed: Cell::new(0),
-            next_id: Cell::new(0),
+            next_id: Cell::new(next_task_ids()),
             now: Cell::new(Instant::from_nanos(0)),
             idle: RefCell::new(Idle::new()),
             paused: RefCell::new(Vec::new()),
