@@ -59,7 +59,7 @@ pub(super) static CURVES: &[Curve] = &[
         axis: "connections",
         sizes: &[1, 10, 100, 1_000, 10_000],
         ops: (1, 1),
-        quick: 10_000,
+        quick: 1_000,
         lines: connections,
     },
 ];
