@@ -45,7 +45,6 @@ pub(crate) fn in_root<T>(
     in_own_root(own, cx, f)
 }
 
-#[cold]
 #[inline(never)]
 fn in_own_root<T>(
     own: &mut Option<&'static Root>,

@@ -222,7 +222,7 @@ pub(crate) unsafe fn read_mail(root: &Root, after: &mut After) {
 ///
 /// # Safety
 /// The header is the head of a mapped task slot.
-#[cold]
+#[inline(never)]
 pub(crate) unsafe fn push(header: *const Header) {
     // SAFETY: by contract.
     unsafe {
@@ -234,7 +234,7 @@ pub(crate) unsafe fn push(header: *const Header) {
 ///
 /// # Safety
 /// As [`push`].
-#[cold]
+#[inline(never)]
 pub(crate) unsafe fn push_counted(header: *const Header, is_counted: bool) -> bool {
     light_fence();
     // SAFETY: mapped by contract; root cells are never unmapped.
