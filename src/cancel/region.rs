@@ -7,7 +7,8 @@
 //! 2. something inside holds it open (a started shield, a nursery with work left): it waits;
 //! 3. inside somebody was told of the cancel in this poll and the task has been woken again: it waits, at most
 //!    [`ROUNDS`] times, so that a sub-executor with a budget of its own can tell all its futures;
-//! 4. else the body waits for something that knows nothing of cancellation: it is dropped, as if it had returned
+//! 4. another thread is about to wake whom its cancel told: it is polled once more;
+//! 5. else the body waits for something that knows nothing of cancellation: it is dropped, as if it had returned
 //!    `Cancelled`.
 //!
 //! Frames inside judge first, since they are polled inside.
@@ -276,6 +277,14 @@ pub(crate) fn judge(node: &Node, cancelled_before: bool, told: bool, cx: &Contex
             node.rounds.set(node.rounds.get() + 1);
             return Judgement::Wait;
         }
+    }
+    // The thread that cancelled may not have woken everybody yet, or what it woke has not been taken in.
+    if context::with_root(Root::is_telling) == Some(true) {
+        return Judgement::Again;
+    }
+    if node.rounds.get() < ROUNDS && context::with_root(Root::is_notified) == Some(true) {
+        node.rounds.set(node.rounds.get() + 1);
+        return Judgement::Again;
     }
     Judgement::Drop
 }

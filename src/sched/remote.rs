@@ -177,11 +177,15 @@ pub(crate) unsafe fn perform(root: *const Root, mail: Mail) {
     unsafe {
         if root == context::root() {
             mail.run(root, &mut after);
-        } else if (*root).gate.perform(mail, |mail| mail.run(root, &mut after)) {
-            (*root).notify();
+            after.finish();
+        } else {
+            let _telling = (*root).tell();
+            if (*root).gate.perform(mail, |mail| mail.run(root, &mut after)) {
+                (*root).notify();
+            }
+            after.finish();
         }
     }
-    after.finish();
 }
 
 /// To be called after a hold of `root` has ended: runs the mail that came meanwhile.
@@ -194,6 +198,7 @@ pub(crate) fn sweep(root: &Root) {
 
 #[cold]
 fn sweep_mail(root: &Root) {
+    let _telling = root.tell();
     let mut after = After::new();
     // SAFETY: the gate runs mail under a hold.
     if root.gate.sweep(|mail| unsafe { mail.run(root, &mut after) }) {

@@ -25,7 +25,7 @@ use super::idle::Idle;
 use super::pool::Pool;
 use super::remote::{self, After, Mail};
 use super::stack::Stack;
-use super::sync::{AtomicBool, AtomicI64, Cell, Ordering};
+use super::sync::{AtomicBool, AtomicI64, AtomicU32, Cell, Ordering};
 use super::timers::Timers;
 use crate::run::Settings;
 use crate::task::header::Header;
@@ -52,6 +52,8 @@ pub(crate) struct Root {
     pub(super) gate: Gate<Mail>,
     bell: Bell<Arc<Waker>>,
     pub(super) stack: Stack<Header>,
+    /// How many threads that do not run the root are about to wake, or are waking, whom its mail told of something.
+    telling: AtomicU32,
     /// Clones of our wakers in foreign hands are counted. Constant for as long as there is one: it counts on the root.
     counts_wakers: AtomicBool,
     /// How many there are.
@@ -120,6 +122,7 @@ impl Root {
             gate: Gate::new(),
             bell: Bell::new(),
             stack: Stack::new(),
+            telling: AtomicU32::new(0),
             counts_wakers: AtomicBool::new(false),
             escaped: AtomicI64::new(0),
             escaped_here: Cell::new(0),
@@ -344,6 +347,7 @@ impl Root {
     pub(crate) unsafe fn borrow_idle<R>(root: *const Self, f: impl FnOnce() -> R) -> Option<R> {
         // SAFETY: root cells are never unmapped.
         let root: &'static Self = unsafe { &*root };
+        let _telling = root.tell();
         let mut after = After::new();
         let result = {
             let _hold = root.gate.hold_briefly()?;
@@ -354,6 +358,18 @@ impl Root {
         after.finish();
         remote::sweep(root);
         Some(result)
+    }
+
+    /// To be taken before mail is run for a root that another thread runs, and dropped after the wakes that are left to be
+    /// done: until then nobody is judged to have been told of a cancel in vain.
+    pub(super) fn tell(&self) -> Telling<'_> {
+        self.telling.fetch_add(1, Ordering::Relaxed);
+        Telling(self)
+    }
+
+    /// Is somebody being told? What came with a hold that has ended is seen: the hold orders it.
+    pub(crate) fn is_telling(&self) -> bool {
+        self.telling.load(Ordering::Acquire) > 0
     }
 
     /// Makes the host poll.
@@ -485,7 +501,7 @@ impl Root {
         f(&mut self.idle.borrow_mut())
     }
 
-    pub(super) fn is_notified(&self) -> bool {
+    pub(crate) fn is_notified(&self) -> bool {
         self.bell.is_rung()
     }
 }
@@ -494,6 +510,16 @@ impl Root {
 pub(crate) fn finish_extras(extras: crate::task::header::Extras, id: crate::task::TaskId) {
     for hook in extras.hooks {
         hook.task_exited(id);
+    }
+}
+
+/// See [`Root::tell`].
+pub(super) struct Telling<'a>(&'a Root);
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        // Release: whoever sees that it is over sees the wakes.
+        self.0.telling.fetch_sub(1, Ordering::Release);
     }
 }
 
