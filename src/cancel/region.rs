@@ -20,6 +20,7 @@ use crate::sched::context::{self, Frame};
 use crate::sched::node::{self, Node};
 use crate::sched::pool::SCOPE_CLASS;
 use crate::sched::root::{Root, Turn};
+use crate::sched::sync;
 use crate::task::header::QUEUED;
 use crate::task::{park, wake};
 use std::fmt;
@@ -280,6 +281,8 @@ pub(crate) fn judge(node: &Node, cancelled_before: bool, told: bool, cx: &Contex
     }
     // The thread that cancelled may not have woken everybody yet, or what it woke has not been taken in.
     if context::with_root(Root::is_telling) == Some(true) {
+        // Lets it go on.
+        sync::give_way();
         return Judgement::Again;
     }
     if node.rounds.get() < ROUNDS && context::with_root(Root::is_notified) == Some(true) {

@@ -66,3 +66,8 @@ cfg_if::cfg_if! {
         }
     }
 }
+
+/// As [`relax`], for one who has waited before, or does so seldom.
+pub(crate) fn give_way() {
+    relax(&mut 64);
+}
