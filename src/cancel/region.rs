@@ -7,7 +7,7 @@
 //! 2. something inside holds it open (a started shield, a nursery with work left): it waits;
 //! 3. inside somebody was told of the cancel in this poll and the task has been woken again: it waits, at most
 //!    [`ROUNDS`] times, so that a sub-executor with a budget of its own can tell all its futures;
-//! 4. another thread is about to wake whom its cancel told: it is polled once more;
+//! 4. another thread is about to wake whom its cancel told, or has and that was not taken in: it is polled once more;
 //! 5. else the body waits for something that knows nothing of cancellation: it is dropped, as if it had returned
 //!    `Cancelled`.
 //!
@@ -280,7 +280,7 @@ pub(crate) fn judge(node: &Node, cancelled_before: bool, told: bool, cx: &Contex
         }
     }
     // The thread that cancelled may not have woken everybody yet, or what it woke has not been taken in.
-    if context::with_root(Root::is_telling) == Some(true) {
+    if context::with_root(Root::is_being_told) == Some(true) {
         // Lets it go on.
         sync::give_way();
         return Judgement::Again;

@@ -16,7 +16,7 @@ use crate::cancel::region::{Judgement, judge};
 use crate::error::TaskError;
 use crate::sched::context::{self, Ambient, BatchFrame, Restore};
 use crate::sched::node::{self, AWAY, EFFECTIVE, EXTRAS};
-use crate::sched::root::{Root, finish_extras};
+use crate::sched::root::Root;
 use crate::sched::wakes::Wakes;
 use crate::task::header::{self, DONE, End, Header, QUEUED};
 use crate::task::local::Locals;
@@ -198,7 +198,8 @@ unsafe fn poll_task<E: TaskError, const SPECIAL: bool>(h: &Header, root: &Root, 
     }
 }
 
-/// Apart, since what it has to remember takes registers.
+/// A task that is cancelled, has extras, is away from home, or has ended. Apart, since what has to be remembered for it takes
+/// registers.
 #[inline(never)]
 unsafe fn poll_uncommonly<E: TaskError>(h: &Header, frame: &BatchFrame) {
     // SAFETY: this thread's; the context's root is held.
@@ -221,7 +222,8 @@ unsafe fn poll_uncommonly<E: TaskError>(h: &Header, frame: &BatchFrame) {
     a.locals.set(frame.locals);
 }
 
-/// Polls a task that is not `QUEUED` any more; `goes_on` is asked if it is still pending. In a `SPECIAL` run there may be task locals, of the task or around.
+/// Polls a task that is not `QUEUED` any more; `goes_on` is asked if it is still pending. In a `SPECIAL` run there may be task
+/// locals, of the task or around.
 ///
 /// # Safety
 /// As [`poll_task`].
@@ -476,7 +478,7 @@ unsafe fn finish_task(h: &Header, after: Restore) {
         crate::inspect::task_exited(root, &told);
     }
     if let Some((extras, id)) = extras {
-        finish_extras(*extras, id);
+        extras.tell_exit(id);
     }
     let live = core.live.get() - 1;
     core.live.set(live);

@@ -35,7 +35,7 @@ impl<F: Future<Output = Result<(), E>>, E: TaskError, const IS_CHILD: bool> Chil
         if Self::JUMPS { vtable } else { vtable.dropping() }
     };
 
-    /// The poll is a jump to the future's own, which is behind a pointer: it returns the same.
+    /// The poll is a jump to the future's own, which is behind a pointer, or as small as if it were: it returns the same.
     const JUMPS: bool = size_of::<F>() <= size_of::<Pin<Box<dyn Future<Output = ()>>>>();
 
     #[inline(always)]

@@ -26,7 +26,7 @@ const HUGE_KEPT: usize = if KEEPS { 8 } else { 0 };
 const HUGE_LENT: usize = if KEEPS { 128 } else { 0 };
 const KEEPS: bool = !cfg!(any(loom, trine_tsan, trine_asan));
 
-/// Memory that nobody refers to, or one pool.
+/// Memory that is one pool's, or nobody's.
 #[derive(Debug)]
 pub(super) struct Chunk {
     start: *mut u8,

@@ -11,6 +11,7 @@ use super::root::Root;
 use crate::task::header::Header;
 use crate::task::local::Locals;
 use std::cell::Cell;
+use std::marker::PhantomData;
 use std::ptr;
 
 /// Operations that may complete without waiting before the task yields once.
@@ -30,6 +31,8 @@ pub(crate) struct Ambient {
     pub(crate) checkpoints: Cell<u32>,
     /// Likewise: looks for cancellation that are no checkpoints.
     pub(crate) looks: Cell<u32>,
+    /// How many roots this thread is telling of something ([`Root::tell`]).
+    telling: Cell<u32>,
 }
 
 impl Ambient {
@@ -44,6 +47,7 @@ impl Ambient {
             delivered: Cell::new(0),
             checkpoints: Cell::new(0),
             looks: Cell::new(0),
+            telling: Cell::new(0),
         }
     }
 }
@@ -97,6 +101,26 @@ pub(crate) fn count_checkpoint() {
 /// Counts a look for cancellation.
 pub(crate) fn count_look() {
     ambient(|a| a.looks.set(a.looks.get().wrapping_add(1)));
+}
+
+/// Is this thread telling a root of something, in a frame around this one?
+pub(crate) fn is_telling() -> bool {
+    ambient(|a| a.telling.get() > 0)
+}
+
+/// Counts one more root that this thread tells of something, until the result is dropped.
+pub(super) fn tell() -> Tells {
+    ambient(|a| a.telling.set(a.telling.get() + 1));
+    Tells(PhantomData)
+}
+
+/// See [`tell`]. Stays on its thread.
+pub(super) struct Tells(PhantomData<*const ()>);
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        ambient(|a| a.telling.set(a.telling.get() - 1));
+    }
 }
 
 /// Puts back what was there before when dropped. None: nobody was polled.

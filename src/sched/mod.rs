@@ -3,11 +3,11 @@
 //! ```text
 //! context   who polls whom on this thread
 //! node      the cancel tree               (pure but for wakers)
-//! root      what a root owns, its turns     pool   task memory
+//! root      what a root owns, its turns   pool   task memory
 //! remote    wakes and mail from outside   count  the biased reference count
 //! timers    deadlines (pure)              idle   what to do when nothing can run
 //! gate      who holds a root, and mail    bell   what makes a host poll
-//! cells     the roots of the process       chunks what pools are carved from
+//! cells     the roots of the process      chunks what pools are carved from
 //! stack     intrusive stacks              sync   std's atomics, or loom's
 //! polled    wakers of `poll_cancelled`    wakes  what a change leaves to be done
 //! ```

@@ -172,20 +172,19 @@ impl After {
 /// # Safety
 /// `root` is a root cell that what the mail refers to belongs to, or did.
 pub(crate) unsafe fn perform(root: *const Root, mail: Mail) {
+    let is_here = root == context::root();
+    // SAFETY: root cells are never unmapped.
+    let _telling = (!is_here).then(|| unsafe { (*root).tell() });
     let mut after = After::new();
-    // SAFETY: root cells are never unmapped; each branch establishes the hold.
+    // SAFETY: as above; each branch establishes the hold.
     unsafe {
-        if root == context::root() {
+        if is_here {
             mail.run(root, &mut after);
-            after.finish();
-        } else {
-            let _telling = (*root).tell();
-            if (*root).gate.perform(mail, |mail| mail.run(root, &mut after)) {
-                (*root).notify();
-            }
-            after.finish();
+        } else if (*root).gate.perform(mail, |mail| mail.run(root, &mut after)) {
+            (*root).notify();
         }
     }
+    after.finish();
 }
 
 /// To be called after a hold of `root` has ended: runs the mail that came meanwhile.

@@ -232,7 +232,7 @@ impl Root {
         after.finish();
         drop(paused);
         if let Some((extras, id)) = extras {
-            finish_extras(*extras, id);
+            extras.tell_exit(id);
         }
         wakes.wake();
         for target in sleepers {
@@ -364,12 +364,13 @@ impl Root {
     /// done: until then nobody is judged to have been told of a cancel in vain.
     pub(super) fn tell(&self) -> Telling<'_> {
         self.telling.fetch_add(1, Ordering::Relaxed);
-        Telling(self)
+        Telling(self, context::tell())
     }
 
-    /// Is somebody being told? What came with a hold that has ended is seen: the hold orders it.
-    pub(crate) fn is_telling(&self) -> bool {
-        self.telling.load(Ordering::Acquire) > 0
+    /// Is somebody being told by another thread? What came with a hold that has ended is seen: the hold orders it. No, if this
+    /// thread tells, too: a waker polls the tree, and what it waited for would be itself.
+    pub(crate) fn is_being_told(&self) -> bool {
+        self.telling.load(Ordering::Acquire) > 0 && !context::is_telling()
     }
 
     /// Makes the host poll.
@@ -506,15 +507,8 @@ impl Root {
     }
 }
 
-/// Runs the exit hooks of a task that ended; drops its name and locals.
-pub(crate) fn finish_extras(extras: crate::task::header::Extras, id: crate::task::TaskId) {
-    for hook in extras.hooks {
-        hook.task_exited(id);
-    }
-}
-
 /// See [`Root::tell`].
-pub(super) struct Telling<'a>(&'a Root);
+pub(super) struct Telling<'a>(&'a Root, context::Tells);
 
 impl Drop for Telling<'_> {
     fn drop(&mut self) {

@@ -47,7 +47,7 @@ impl Later {
             Self::Parked(waiter) => waiter.wake(),
             Self::Host(root) => root.notify(),
             Self::Tell(exit) => exit.tell(),
-            Self::Exit(extras, id) => super::root::finish_extras(*extras, id),
+            Self::Exit(extras, id) => extras.tell_exit(id),
             Self::Drop(_) => {}
         }
     }
@@ -98,26 +98,26 @@ impl Wakes {
         }
     }
 
-    #[cold]
-    #[inline(never)]
-    fn run(list: Vec<Later>) {
-        /// One that panics does not keep the others from being woken.
-        struct Rest(std::vec::IntoIter<Later>);
-        impl Drop for Rest {
-            fn drop(&mut self) {
-                self.0.by_ref().for_each(Later::run);
-            }
-        }
-        let mut rest = Rest(list.into_iter());
-        for later in rest.0.by_ref() {
-            later.run();
-        }
-    }
-
     #[inline(always)]
     pub(crate) fn wake(self) {
         if let Some(list) = self.0 {
-            Self::run(*list);
+            each(*list, Later::run);
         }
+    }
+}
+
+/// Does `f` with each, in order, also if it panics with one: that does not keep the others from being woken.
+#[cold]
+#[inline(never)]
+pub(crate) fn each<T>(list: Vec<T>, f: fn(T)) {
+    struct Rest<T>(std::vec::IntoIter<T>, fn(T));
+    impl<T> Drop for Rest<T> {
+        fn drop(&mut self) {
+            self.0.by_ref().for_each(self.1);
+        }
+    }
+    let mut rest = Rest(list.into_iter(), f);
+    for item in rest.0.by_ref() {
+        f(item);
     }
 }

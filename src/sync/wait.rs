@@ -3,6 +3,7 @@
 use super::guarded::Guarded;
 use super::queue::{Key, Progress, WaitQueue};
 use crate::error::Cancelled;
+use crate::sched::wakes::each;
 use crate::task::park::{Entry, Op, Parked, cancelled};
 use std::panic::Location;
 use std::task::{Context, Poll, ready};
@@ -168,21 +169,7 @@ impl Wakes {
         match self {
             Self::None => {}
             Self::One(parked) => parked.wake(),
-            Self::Many(all) => wake_many(all),
+            Self::Many(all) => each(all, Parked::wake),
         }
-    }
-}
-
-#[cold]
-fn wake_many(all: Vec<Parked>) {
-    struct Rest(std::vec::IntoIter<Parked>);
-    impl Drop for Rest {
-        fn drop(&mut self) {
-            self.0.by_ref().for_each(Parked::wake);
-        }
-    }
-    let mut rest = Rest(all.into_iter());
-    for parked in rest.0.by_ref() {
-        parked.wake();
     }
 }

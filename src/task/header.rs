@@ -49,6 +49,7 @@ pub(crate) struct VTable {
     pub(crate) abandon: unsafe fn(*const Header),
     /// Drops the future (once).
     pub(crate) drop: unsafe fn(*const Header),
+    /// What is left when the poll has returned a value.
     pub(crate) end: End,
     /// Drops a value that the handle will not ask for.
     pub(crate) drop_unclaimed: unsafe fn(*const Header),
@@ -117,6 +118,13 @@ pub(crate) struct Extras {
 impl Extras {
     pub(crate) fn is_empty(&self) -> bool {
         self.foreign.is_empty() && self.name.is_none() && self.locals.is_none() && self.hooks.is_empty()
+    }
+
+    /// Tells those who wait for the end of the task, which has ended. Runs foreign code.
+    pub(crate) fn tell_exit(self, id: TaskId) {
+        for hook in self.hooks {
+            hook.task_exited(id);
+        }
     }
 }
 

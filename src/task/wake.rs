@@ -1,7 +1,8 @@
 //! Wakers of tasks. They own nothing but a count that keeps their memory mapped.
 //!
 //! 1. A task is polled with a *lent* waker: its data is the task's header, and no count is taken for it.
-//! 2. A clone takes a count on the header's home ([`SlotRef`] semantics), biased: no atomic on the thread that holds it.
+//! 2. A clone takes a count on the header's home ([`SlotRef`] semantics), biased: no atomic on the thread that holds it. One
+//!    that wakes by value from outside hands it on to the stack that the header is put on.
 //! 3. Waking goes by the header's owner: if this thread holds that root, a flag and an intrusive push
 //!    ([`header::wake_local`]); else the root's remote stack ([`crate::sched::remote`]).
 //! 4. A waker that outlives its task may meet another task in the same slot: a spurious wake, which every future must
@@ -131,7 +132,7 @@ pub(crate) fn wake_self(cx: &std::task::Context<'_>) {
         // SAFETY: the context's task is alive and held by this thread.
         unsafe {
             let flags = (*task).node.flags();
-            if flags & (header::QUEUED | header::DONE) != 0 || !queue(&*task, flags) {
+            if flags & (header::QUEUED | header::DONE) == 0 && !queue(&*task, flags) {
                 wake_local_apart(task);
             }
         }

@@ -126,11 +126,11 @@ impl Sleep {
         }
         let Some(task) = park::enter_plainly(cx) else { return false };
         // SAFETY: a task is polled in a root, which this thread holds, in this poll.
-        let (root, parked) = unsafe {
+        let (root, parked, target) = unsafe {
             let root = &*context::root();
-            (root, Parked::of(task, root, OP, self.at))
+            (root, Parked::of(task, root, OP, self.at), Target::wake_plain(task))
         };
-        let key = root.timers.borrow_mut().insert_after(self.nanos, Target::wake_plain(task));
+        let key = root.timers.borrow_mut().insert_after(self.nanos, target);
         let waiting = Stage::Waiting(Timer::new(root, key), parked, Given::Duration);
         // SAFETY: what stands there has nothing to drop.
         unsafe { ptr::write(&raw mut self.stage, waiting) };

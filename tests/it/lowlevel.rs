@@ -4,10 +4,10 @@ use crate::support::{CountWakes, block_on, panic_text, yield_once};
 use futures::future::join_all;
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use trine::lowlevel::poll_cancelled;
 use trine::testing::{run, wait_all_tasks_blocked};
@@ -105,6 +105,52 @@ fn cancel_from_another_thread_wakes_who_asked() {
     }));
     assert_eq!(caught.unwrap(), Some(()));
     canceller.join().unwrap();
+}
+
+/// A host that polls inside the waker, on the thread that wakes.
+struct PollsInWaker {
+    tree: Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
+    woken: AtomicBool,
+    polls: AtomicUsize,
+}
+
+impl Wake for PollsInWaker {
+    fn wake(self: Arc<Self>) {
+        self.woken.store(true, Ordering::SeqCst);
+        // A wake in the middle of a poll is seen by whoever polls. Enough polls are a tree that never rests.
+        while let Ok(mut tree) = self.tree.try_lock() {
+            let enough = self.polls.load(Ordering::SeqCst) > 100;
+            if enough || tree.is_none() || !self.woken.swap(false, Ordering::SeqCst) {
+                return;
+            }
+            self.polls.fetch_add(1, Ordering::SeqCst);
+            let waker = Waker::from(Arc::clone(&self));
+            let polled = tree.as_mut().map(|tree| tree.as_mut().poll(&mut Context::from_waker(&waker)));
+            if polled.is_some_and(|polled| polled.is_ready()) {
+                *tree = None;
+            }
+        }
+    }
+}
+
+#[test]
+fn thread_that_cancels_may_poll_the_tree_in_its_waker() {
+    let scope = CancelScope::new();
+    let remote = scope.clone();
+    let (tell, told) = std::sync::mpsc::channel();
+    let tree = async move {
+        let caught = scope.run(std::future::pending::<trine::Result<()>>()).await;
+        tell.send(caught.unwrap()).unwrap();
+    };
+    let host = Arc::new(PollsInWaker {
+        tree: Mutex::new(Some(Box::pin(tree))),
+        woken: AtomicBool::new(false),
+        polls: AtomicUsize::new(0),
+    });
+    Arc::clone(&host).wake();
+    assert!(host.tree.lock().unwrap().is_some(), "it waits");
+    std::thread::spawn(move || remote.cancel()).join().unwrap();
+    assert_eq!(told.try_recv(), Ok(None), "the body was dropped, within {:?} polls", host.polls);
 }
 
 /// Asks with wakers of which nobody is polled again, and counts those that are kept.

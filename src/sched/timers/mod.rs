@@ -198,7 +198,7 @@ impl Timers {
         (!target.is_none()).then_some(target)
     }
 
-    /// Ends a timer whose target has nothing to drop, or that has ended before. False: it has.
+    /// Ends a timer whose target has nothing to drop, or that has ended before. False: nothing was done, the target has.
     #[inline(always)]
     pub(crate) fn remove_plainly(&mut self, key: TimerKey) -> bool {
         let Some(slot) = self.find(key) else { return true };
@@ -242,8 +242,8 @@ impl Timers {
     /// There is no timer any more: neither is there anything that a slot or an entry would be needed for.
     #[inline(always)]
     fn forget_all(&mut self) {
-        // As many entries as there are slots, about.
-        if self.slots.capacity() > KEPT {
+        // No list is larger than KEPT unless there were so many slots: there are no more entries than 2 * KEPT / 4 + SLACK.
+        if self.slots.capacity() > KEPT / 4 {
             self.give_back();
         }
         // What is in the slots has nothing to drop: the targets are gone, or plain.

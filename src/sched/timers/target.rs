@@ -62,10 +62,13 @@ impl Target {
     }
 
     /// As [`Target::wake_at`], for the task that waits, where that is plain.
+    ///
+    /// # Safety
+    /// In the poll that it was found out in; the deadline is of the context's root.
     #[inline(always)]
-    pub(crate) fn wake_plain(task: Plain) -> Self {
+    pub(crate) unsafe fn wake_plain(task: Plain) -> Self {
         let header = task.header();
-        // SAFETY: the task that is polled: alive, and at home in the root that this thread holds.
+        // SAFETY: by contract it is the task that is polled: alive, and at home in the root that this thread holds.
         Self { at: header.cast(), generation: unsafe { (*header).node.generation() } }
     }
 

@@ -1,4 +1,4 @@
-use super::{SLACK, Target, TimerKey, Timers};
+use super::{KEPT, SLACK, Target, TimerKey, Timers};
 use crate::time::Instant;
 use std::task::Waker;
 
@@ -168,6 +168,26 @@ fn memory_of_many_is_given_back() {
     assert!(t.heap.room() <= 1024);
     t.remove(keep);
     assert_eq!(t.slots.capacity(), 0);
+}
+
+#[test]
+fn memory_that_is_kept_between_uses_is_bounded() {
+    let mut t = Timers::new();
+    for many in [1, 256, 257, 1000, 3000, 256] {
+        // As many dead entries as there may be beside them.
+        let keys: Vec<TimerKey> = (0..many).map(|n| t.insert_at(at(n + 2), target(0))).collect();
+        for n in 0..3 * many {
+            let key = t.insert_at(at(n / 2), target(1));
+            let other = t.insert_after(n, target(2));
+            t.remove(key);
+            t.remove(other);
+        }
+        for key in keys {
+            t.remove(key);
+        }
+        let room = [t.slots.capacity(), t.heap.room(), t.fresh.capacity()];
+        assert!(room.into_iter().all(|room| room <= KEPT), "{many}: {room:?}");
+    }
 }
 
 /// A timer as one would have it without a thought for speed.
