@@ -2,7 +2,9 @@
 //!
 //! Protocol:
 //!
-//! 1. *Wake.* A header is on one stack at a time ([`stack`](super::stack)). Push, then ring ([`bell`](super::bell)).
+//! 1. *Wake.* A header is on one stack at a time ([`stack`](super::stack)). Push, then ring ([`bell`](super::bell)). The
+//!    thread that ran the root last takes an idle root instead, and queues the task itself: hosts call most wakers where they
+//!    poll. Other threads do not, since a turn would have to wait for them.
 //! 2. *Drain.* The header leaves the stack before the task is woken; the owner is looked at again, since the task may
 //!    have changed hands or ended while it was on the stack. Being on a stack counts on the header's home. A header that
 //!    is still on the stack of another root (which may be slow, or forgotten) is woken by mail.
@@ -24,7 +26,7 @@ use super::wakes::{Later, Wakes, Waste};
 use crate::cancel::ScopeShared;
 use crate::cancel::slot::ScopeSlot;
 use crate::nursery::core::CoreSlot;
-use crate::task::header::{self, Header};
+use crate::task::header::{self, Beyond, Header};
 use crate::task::wake::WakeRef;
 use std::ptr;
 use std::sync::Arc;
@@ -249,6 +251,11 @@ pub(crate) unsafe fn push_counted(header: *const Header, is_counted: bool) -> bo
             return false;
         }
         let root = &*owner;
+        if root.was_run_here() {
+            if let Some(passed_on) = wake_idle(header, root, is_counted) {
+                return passed_on;
+            }
+        }
         let admission = h.remote.admit(root.number);
         match admission {
             Admission::Granted => {
@@ -269,6 +276,53 @@ pub(crate) unsafe fn push_counted(header: *const Header, is_counted: bool) -> bo
             drain(root);
         }
         is_counted && admission == Admission::Granted
+    }
+}
+
+/// Sweeps when dropped, also by a waker that panics.
+struct Sweep<'a>(&'a Root);
+
+impl Drop for Sweep<'_> {
+    fn drop(&mut self) {
+        sweep(self.0);
+    }
+}
+
+/// Wakes a task under a hold of its root, if that is idle. None: nothing was done. Else as [`push_counted`].
+///
+/// # Safety
+/// As [`push`]; `root` was the owner just now.
+#[inline]
+unsafe fn wake_idle(header: *const Header, root: &'static Root, is_counted: bool) -> Option<bool> {
+    let hold = root.gate.try_hold()?;
+    // After the hold has ended, and the wake.
+    let _sweep = Sweep(root);
+    // SAFETY: mapped by contract, and kept so by the root that owns it.
+    unsafe {
+        let h = &*header;
+        // The count of a root that has ended is not its holder's.
+        if root.has_ended() || !ptr::eq(h.node.owner(), root) {
+            drop(hold);
+            return None;
+        }
+        let (mut host, mut parent) = (None, None);
+        match header::queue_held(header, root) {
+            Beyond::Nobody => {}
+            Beyond::Host => host = root.host(),
+            Beyond::Parent(waker) => parent = Some(waker),
+        }
+        let passed_on = is_counted && ptr::eq(h.node.home_ptr(), root);
+        if passed_on {
+            root.count_dec_held();
+        }
+        drop(hold);
+        if let Some(host) = host {
+            host.wake_by_ref();
+        }
+        if let Some(parent) = parent {
+            parent.wake();
+        }
+        Some(passed_on)
     }
 }
 

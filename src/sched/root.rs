@@ -18,7 +18,7 @@ pub(crate) use turn::Turn;
 
 use super::bell::Bell;
 use super::cells;
-use super::context::{self, Frame};
+use super::context::{self, Ambient, Frame};
 use super::count::Count;
 use super::gate::{Gate, Hold};
 use super::idle::Idle;
@@ -54,6 +54,8 @@ pub(crate) struct Root {
     pub(super) stack: Stack<Header>,
     /// How many threads that do not run the root are about to wake, or are waking, whom its mail told of something.
     telling: AtomicU32,
+    /// The context of the thread that ran the root last, to compare with.
+    thread: std::sync::atomic::AtomicPtr<Ambient>,
     /// Clones of our wakers in foreign hands are counted. Constant for as long as there is one: it counts on the root.
     counts_wakers: AtomicBool,
     /// How many there are.
@@ -123,6 +125,7 @@ impl Root {
             bell: Bell::new(),
             stack: Stack::new(),
             telling: AtomicU32::new(0),
+            thread: std::sync::atomic::AtomicPtr::new(ptr::null_mut()),
             counts_wakers: AtomicBool::new(false),
             escaped: AtomicI64::new(0),
             escaped_here: Cell::new(0),
@@ -290,6 +293,12 @@ impl Root {
         self.count.dec(true);
     }
 
+    /// As [`Root::count_dec_here`], for a short hold.
+    #[inline(always)]
+    pub(super) fn count_dec_held(&self) {
+        self.count.dec(true);
+    }
+
     /// # Safety
     /// Gives back one count; `root` is a root cell.
     #[inline(always)]
@@ -299,6 +308,12 @@ impl Root {
         if root.count.dec(root.is_here()) {
             root.recycle();
         }
+    }
+
+    /// Did this thread run the root last? A guess that is good enough to choose a way by: not more.
+    #[inline(always)]
+    pub(super) fn was_run_here(&self) -> bool {
+        ptr::eq(self.thread.load(std::sync::atomic::Ordering::Relaxed), context::pointer())
     }
 
     /// A virtual clock wants to know of wakers that may still be called. Others do not ask.
@@ -424,6 +439,11 @@ impl Root {
         x ^= x << 17;
         self.seed.set(x);
         ((u128::from(x.wrapping_mul(0x2545_f491_4f6c_dd1d)) * n as u128) >> 64) as usize
+    }
+
+    /// The waker that the bell has, or is about to get by a turn. Holder only.
+    pub(super) fn host(&self) -> Option<Arc<Waker>> {
+        self.host.borrow().clone()
     }
 
     /// Whether this is the waker that the bell has. Holder only.

@@ -244,30 +244,50 @@ impl Header {
     }
 }
 
+/// Whom a wake has to wake beyond the root.
+pub(crate) enum Beyond {
+    Nobody,
+    Host,
+    /// The one who polls a nursery.
+    Parent(WakeRef),
+}
+
 /// As [`wake_local`], for the middle of a change, or a short hold of `root` under another context: whom to wake beyond the
 /// root is for after.
 ///
 /// # Safety
 /// This thread holds `root`, the owner of `header`.
 pub(crate) unsafe fn wake_held(header: *const Header, root: &'static Root, later: &mut Wakes) {
+    // SAFETY: by contract.
+    match unsafe { queue_held(header, root) } {
+        Beyond::Nobody => {}
+        Beyond::Host => later.push(Later::Host(root)),
+        Beyond::Parent(parent) => later.push(Later::Wake(parent)),
+    }
+}
+
+/// As [`wake_held`]; whom to wake comes back.
+///
+/// # Safety
+/// As [`wake_held`].
+#[inline]
+pub(crate) unsafe fn queue_held(header: *const Header, root: &'static Root) -> Beyond {
     let mut at = header;
     loop {
         // SAFETY: alive: as in `wake_local`.
         let h = unsafe { &*at };
         if h.has(QUEUED | DONE) {
-            return;
+            return Beyond::Nobody;
         }
         let core = h.core.get();
         if core.is_null() {
             // Otherwise it is on its way from one nursery to another, and will be woken there.
-            if ptr::eq(at, root.main.get()) {
-                h.set(QUEUED);
-                root.main_woken.set(true);
-                if !root.is_here() {
-                    later.push(Later::Host(root));
-                }
+            if !ptr::eq(at, root.main.get()) {
+                return Beyond::Nobody;
             }
-            return;
+            h.set(QUEUED);
+            root.main_woken.set(true);
+            return if root.is_here() { Beyond::Nobody } else { Beyond::Host };
         }
         h.set(QUEUED);
         // SAFETY: a nursery outlives the use of its children's slots.
@@ -275,8 +295,8 @@ pub(crate) unsafe fn wake_held(header: *const Header, root: &'static Root, later
         core.push_ready(h);
         match core.take_notice() {
             Some(WakeRef::Task(slot)) if ptr::eq(slot.get().owner(), root) => at = slot.as_ptr().cast(),
-            Some(parent) => return later.push(Later::Wake(parent)),
-            None => return,
+            Some(parent) => return Beyond::Parent(parent),
+            None => return Beyond::Nobody,
         }
     }
 }

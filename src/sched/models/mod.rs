@@ -9,7 +9,8 @@
 //! wakes   stacks and bell         adoption   subtrees that change roots
 //! gate    holds and mail          recycling  slots and cells that are used again
 //! pool    slots given back        start      a child that is handed to another root
-//! inbox   jobs, rings, starts                       handles    values in the slots of children
+//! inbox   jobs, rings, starts     handles    values in the slots of children
+//!                                 rest       wakes by the thread that ran the root last
 //! ```
 //!
 //! Where a number of preemptions is given, interleavings with more of them are left out.
@@ -21,6 +22,7 @@ mod handles;
 mod inbox;
 mod pool;
 mod recycling;
+mod rest;
 mod start;
 mod tree;
 mod wakes;

@@ -31,6 +31,11 @@ impl Driver {
         Self { root: Root::begin(Settings::hosted()), host: Arc::new(Host(Notify::new())) }
     }
 
+    /// The same root for another host.
+    pub(super) fn with_another_host(&self) -> Self {
+        Self { root: self.root, host: Arc::new(Host(Notify::new())) }
+    }
+
     /// One poll by the host.
     pub(super) fn turn<T>(&self, poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         let waker = Waker::from(self.host.clone());

@@ -54,6 +54,7 @@ impl Root {
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Turn<T> {
         let _frame = Frame::enter_root(self);
+        self.thread.store(context::pointer().cast_mut(), std::sync::atomic::Ordering::Relaxed);
         let main = self.main.get();
         context::ambient(|a| {
             a.task.set(main);
