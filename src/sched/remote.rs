@@ -17,6 +17,7 @@
 //!    another has not taken yet, so that there is always a hold to take.
 
 use super::context;
+use super::gate::Hold;
 use super::node::{self, SlotRef};
 use super::root::Root;
 use super::stack::{Admission, Taken};
@@ -27,7 +28,7 @@ use crate::cancel::ScopeShared;
 use crate::cancel::slot::ScopeSlot;
 use crate::nursery::core::CoreSlot;
 use crate::task::header::{self, Beyond, Header};
-use crate::task::wake::WakeRef;
+use crate::task::wake::{self, WakeRef};
 use std::ptr;
 use std::sync::Arc;
 
@@ -245,17 +246,29 @@ pub(crate) unsafe fn push_counted(header: *const Header, is_counted: bool) -> bo
     light_fence();
     // SAFETY: mapped by contract; root cells are never unmapped.
     unsafe {
-        let h = &*header;
-        let owner = h.node.owner();
+        let owner = (*header).node.owner();
         if owner.is_null() {
             return false;
         }
         let root = &*owner;
         if root.was_run_here() {
-            if let Some(passed_on) = wake_idle(header, root, is_counted) {
-                return passed_on;
+            if let Some(hold) = root.gate.try_hold() {
+                return wake_idle(header, root, hold, is_counted);
             }
         }
+        push_on(header, root, is_counted)
+    }
+}
+
+/// Puts a woken task on the stack of its root.
+///
+/// # Safety
+/// As [`push`]; `root` was the owner just now, after the fence.
+#[inline(never)]
+unsafe fn push_on(header: *const Header, root: &'static Root, is_counted: bool) -> bool {
+    // SAFETY: mapped by contract.
+    unsafe {
+        let h = &*header;
         let admission = h.remote.admit(root.number);
         match admission {
             Admission::Granted => {
@@ -267,7 +280,7 @@ pub(crate) unsafe fn push_counted(header: *const Header, is_counted: bool) -> bo
             // Its drain comes after this wake. The host may still have to hear of it.
             Admission::There => {}
             Admission::Elsewhere => {
-                perform(owner, Mail::Wake(SlotRef::new(header.cast())));
+                perform(root, Mail::Wake(SlotRef::new(header.cast())));
                 return false;
             }
         }
@@ -279,50 +292,75 @@ pub(crate) unsafe fn push_counted(header: *const Header, is_counted: bool) -> bo
     }
 }
 
-/// Sweeps when dropped, also by a waker that panics.
-struct Sweep<'a>(&'a Root);
-
-impl Drop for Sweep<'_> {
-    fn drop(&mut self) {
-        sweep(self.0);
-    }
-}
-
-/// Wakes a task under a hold of its root, if that is idle. None: nothing was done. Else as [`push_counted`].
+/// Wakes a task of an idle root, which is held.
 ///
 /// # Safety
-/// As [`push`]; `root` was the owner just now.
-#[inline]
-unsafe fn wake_idle(header: *const Header, root: &'static Root, is_counted: bool) -> Option<bool> {
-    let hold = root.gate.try_hold()?;
-    // After the hold has ended, and the wake.
-    let _sweep = Sweep(root);
+/// As [`push`]; `root` was the owner before it was held.
+#[inline(always)]
+unsafe fn wake_idle(header: *const Header, root: &'static Root, hold: Hold<'_, Mail>, is_counted: bool) -> bool {
     // SAFETY: mapped by contract, and kept so by the root that owns it.
     unsafe {
         let h = &*header;
         // The count of a root that has ended is not its holder's.
         if root.has_ended() || !ptr::eq(h.node.owner(), root) {
             drop(hold);
-            return None;
-        }
-        let (mut host, mut parent) = (None, None);
-        match header::queue_held(header, root) {
-            Beyond::Nobody => {}
-            Beyond::Host => host = root.host(),
-            Beyond::Parent(waker) => parent = Some(waker),
+            sweep(root);
+            return push_anew(header, is_counted);
         }
         let passed_on = is_counted && ptr::eq(h.node.home_ptr(), root);
+        let flags = h.node.flags();
+        let is_quiet = flags & (header::QUEUED | header::DONE) != 0 || wake::queue(h, flags);
         if passed_on {
             root.count_dec_held();
         }
-        drop(hold);
-        if let Some(host) = host {
-            host.wake_by_ref();
+        if is_quiet {
+            drop(hold);
+            sweep(root);
+        } else {
+            wake_beyond(header, root, hold);
         }
-        if let Some(parent) = parent {
-            parent.wake();
+        passed_on
+    }
+}
+
+/// As [`wake_idle`], where somebody polls a nursery who has to hear of it. The count that is passed on has been given back:
+/// the root keeps the task.
+///
+/// # Safety
+/// This thread holds `root`, the owner.
+#[inline(never)]
+unsafe fn wake_beyond(header: *const Header, root: &'static Root, hold: Hold<'_, Mail>) {
+    /// After the wake, also by a waker that panics.
+    struct Sweep<'a>(&'a Root);
+    impl Drop for Sweep<'_> {
+        fn drop(&mut self) {
+            sweep(self.0);
         }
-        Some(passed_on)
+    }
+    // SAFETY: held by contract.
+    let beyond = unsafe { header::queue_held(header, root) };
+    let host = if let Beyond::Host = beyond { root.host() } else { None };
+    drop(hold);
+    let _sweep = Sweep(root);
+    match beyond {
+        Beyond::Nobody => {}
+        Beyond::Host => host.into_iter().for_each(|host| host.wake_by_ref()),
+        Beyond::Parent(parent) => parent.wake(),
+    }
+}
+
+/// The task has changed hands since its owner was looked at, or its root has ended.
+///
+/// # Safety
+/// As [`push`].
+#[cold]
+#[inline(never)]
+unsafe fn push_anew(header: *const Header, is_counted: bool) -> bool {
+    light_fence();
+    // SAFETY: mapped by contract; root cells are never unmapped.
+    unsafe {
+        let owner = (*header).node.owner();
+        !owner.is_null() && push_on(header, &*owner, is_counted)
     }
 }
 

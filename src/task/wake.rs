@@ -113,7 +113,7 @@ pub(crate) unsafe fn wake_quietly(header: *const Header, root: &Root) -> bool {
 /// # Safety
 /// This thread holds the owner.
 #[inline(always)]
-unsafe fn queue(h: &Header, flags: u8) -> bool {
+pub(crate) unsafe fn queue(h: &Header, flags: u8) -> bool {
     // SAFETY: a nursery outlives the use of its children's slots.
     let Some(core) = (unsafe { h.core.get().as_ref() }) else { return false };
     if !core.notified.get() {
