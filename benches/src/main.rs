@@ -56,8 +56,9 @@ fn obey(options: &Options) -> Result<(), String> {
         Command::Echo => {
             // Before the load is pinned, after which the machine seems to have one core.
             let machine = machine::describe();
-            let echo = echo::measure(options.quick, &mut random(options))?;
-            tell(options, &machine, "echo", &echo::markdown(&echo), &echo::json(&echo))
+            let echo = echo::measure(&options.servers, options.quick, options.rounds, &mut random(options))?;
+            let section = if options.servers.is_empty() { "echo" } else { "echo of some" };
+            tell(options, &machine, section, &echo::markdown(&echo), &echo::json(&echo))
         }
         Command::Curves(directory) => curves::measure(directory, &options.curves, options.quick, &mut random(options)),
         Command::List => {

@@ -8,7 +8,7 @@ pub(crate) const HELP: &str = "\
 usage: trine-benches [--quick] [--workload NAME]... [--rounds N] [--seed N]
                      [--json FILE] [--svg FILE] [--write-readme]
        trine-benches --memory [--quick] [--json FILE] [--write-readme]
-       trine-benches --echo [--quick] [--seed N] [--json FILE] [--write-readme]
+       trine-benches --echo [--server NAME]... [--quick] [--rounds N] [--seed N] [--json FILE] [--write-readme]
        trine-benches --curves DIR [--curve NAME]... [--quick] [--seed N]
        trine-benches --list
        trine-benches --count NAME[@PEER] N
@@ -17,6 +17,7 @@ usage: trine-benches [--quick] [--workload NAME]... [--rounds N] [--seed N]
   --workload NAME  only this one; may be given again
   --memory         what children and connections take, and what operations allocate
   --echo           CPU, latency and system calls of echo servers; takes two cores
+  --server NAME    only this one; may be given again: all are compared with raw epoll, or the last one
   --curves DIR     how cost grows: a picture and its figures per curve, into DIR
   --curve NAME     only this one; may be given again
   --write-readme   puts the tables into benches/README.md and the picture beside it
@@ -29,6 +30,7 @@ pub(crate) struct Options {
     pub(crate) quick: bool,
     pub(crate) workloads: Vec<&'static Workload>,
     pub(crate) curves: Vec<String>,
+    pub(crate) servers: Vec<String>,
     pub(crate) rounds: Option<usize>,
     pub(crate) seed: Option<u64>,
     pub(crate) json: Option<PathBuf>,
@@ -79,6 +81,7 @@ impl Options {
                 "--count-allocations" => options.count_allocations = true,
                 "--memory" => options.command = Command::Memory,
                 "--echo" => options.command = Command::Echo,
+                "--server" => options.servers.push(value()?),
                 "--curve" => options.curves.push(value()?),
                 "--curves" => options.command = Command::Curves(value()?.into()),
                 "--list" => options.command = Command::List,

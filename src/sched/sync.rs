@@ -9,6 +9,28 @@ cfg_if::cfg_if! {
         };
         pub(crate) use loom::sync::{Mutex, MutexGuard};
 
+        /// A flag that can be made in a `const`: loom's is made when it is first used, which must be before there
+        /// are threads.
+        pub(crate) struct ConstBool(bool, std::sync::OnceLock<AtomicBool>);
+
+        impl ConstBool {
+            pub(crate) const fn new(value: bool) -> Self {
+                Self(value, std::sync::OnceLock::new())
+            }
+
+            fn get(&self) -> &AtomicBool {
+                self.1.get_or_init(|| AtomicBool::new(self.0))
+            }
+
+            pub(crate) fn load(&self, order: Ordering) -> bool {
+                self.get().load(order)
+            }
+
+            pub(crate) fn store(&self, value: bool, order: Ordering) {
+                self.get().store(value, order);
+            }
+        }
+
         /// The models see fences alone, which the system's barrier stands for elsewhere.
         pub(crate) fn light_fence() {
             fence(Ordering::SeqCst);
@@ -32,6 +54,7 @@ cfg_if::cfg_if! {
         pub(crate) use std::sync::atomic::{
             AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence,
         };
+        pub(crate) use AtomicBool as ConstBool;
         pub(crate) use std::sync::{Mutex, MutexGuard};
 
         use crate::sync::bias::barrier;

@@ -6,12 +6,12 @@ use super::guarded::Guarded;
 use super::queue::WaitQueue;
 use super::wait::{Phase, Place, Wakes};
 use crate::error::Cancelled;
+use crate::sched::sync::{ConstBool, Ordering};
 use crate::task::park::{Op, cancelled};
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 const OP: Op = &"Event::wait";
@@ -40,7 +40,7 @@ const OP: Op = &"Event::wait";
 /// ```
 pub struct Event {
     /// Written under the lock of `waits`, only from false to true.
-    set: AtomicBool,
+    set: ConstBool,
     waits: Guarded<WaitQueue<()>>,
 }
 
@@ -55,7 +55,7 @@ pub struct EventStatistics {
 impl Event {
     /// Makes an event that has not happened.
     pub const fn new() -> Self {
-        Self { set: AtomicBool::new(false), waits: Guarded::new(WaitQueue::new()) }
+        Self { set: ConstBool::new(false), waits: Guarded::new(WaitQueue::new()) }
     }
 
     /// Makes it happen: wakes all who wait, and lets all who come later pass. Idempotent, from any thread.

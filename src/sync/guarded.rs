@@ -25,7 +25,6 @@ use std::cell::UnsafeCell;
 use std::fmt;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 type Bias = *mut ();
 
@@ -33,11 +32,44 @@ const UNSET: Bias = ptr::null_mut();
 /// No root has an odd address.
 const REVOKED: Bias = ptr::without_provenance_mut(1);
 
+cfg_if::cfg_if! {
+    if #[cfg(loom)] {
+        /// In the models: loom's mutex, which it watches, made when it is first locked, since statics have none.
+        struct Mutex(std::sync::OnceLock<loom::sync::Mutex<()>>);
+
+        type MutexGuard<'a> = loom::sync::MutexGuard<'a, ()>;
+
+        impl Mutex {
+            const fn new() -> Self {
+                Self(std::sync::OnceLock::new())
+            }
+
+            fn lock(&self) -> MutexGuard<'_> {
+                self.0.get_or_init(|| loom::sync::Mutex::new(())).lock().unwrap()
+            }
+        }
+    } else {
+        struct Mutex(std::sync::Mutex<()>);
+
+        type MutexGuard<'a> = std::sync::MutexGuard<'a, ()>;
+
+        impl Mutex {
+            const fn new() -> Self {
+                Self(std::sync::Mutex::new(()))
+            }
+
+            fn lock(&self) -> MutexGuard<'_> {
+                self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+            }
+        }
+    }
+}
+
 /// A value behind a short lock. A panic inside the closure does not make the value inaccessible.
 pub(crate) struct Guarded<T> {
     bias: AtomicPtr<()>,
     busy: AtomicBool,
-    mutex: Mutex<()>,
+    mutex: Mutex,
     value: UnsafeCell<T>,
 }
 
@@ -63,7 +95,7 @@ impl<T> Guarded<T> {
         Self {
             bias: AtomicPtr::new(UNSET),
             busy: AtomicBool::new(false),
-            mutex: Mutex::new(()),
+            mutex: Mutex::new(),
             value: UnsafeCell::new(value),
         }
     }
@@ -98,7 +130,7 @@ impl<T> Guarded<T> {
                 }
             }
         }
-        let guard = self.mutex.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = self.mutex.lock();
         if self.bias.load(Ordering::Acquire) != REVOKED {
             let bias = self.bias.swap(REVOKED, Ordering::SeqCst);
             if bias != UNSET {
@@ -113,10 +145,10 @@ impl<T> Guarded<T> {
 /// Either way of holding the lock off the fast path; held for its drop.
 enum Slow<'a> {
     Biased(#[expect(dead_code, reason = "held for its drop")] Busy<'a>),
-    Locked(#[expect(dead_code, reason = "held for its drop")] MutexGuard<'a, ()>),
+    Locked(#[expect(dead_code, reason = "held for its drop")] MutexGuard<'a>),
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::sync::Arc;

@@ -48,7 +48,7 @@ impl Server {
     }
 }
 
-/// The server that the others are compared with.
+/// The server that the others are compared with, if it takes part.
 const FLOOR: &str = "raw epoll";
 
 /// The servers that can run here, and those that cannot, with the reason.
@@ -90,28 +90,38 @@ struct Figures {
     cpu: f64,
     wall: f64,
     latency: [f64; 3],
-    /// Its CPU over that of raw epoll in the same round.
+    /// Its CPU over that of the floor in the same round.
     over_floor: Spread,
 }
 
 /// The whole of a run.
 #[derive(Debug)]
 pub(crate) struct Echo {
+    /// What the others are compared with.
+    floor: &'static Server,
+    rounds: usize,
     figures: Vec<Figures>,
     /// System calls per request on one connection, by server; none where they could not be counted.
     syscalls: Vec<(&'static Server, Option<f64>)>,
     absent: Vec<Absent>,
 }
 
-/// Measures every server in every cell.
+/// Measures every server in every cell, or only those that are chosen.
 ///
 /// # Errors
 ///
-/// What the system says: that there is one core only, that a server does not start.
-pub(crate) fn measure(quick: bool, random: &mut Xorshift) -> Result<Echo, String> {
+/// That a server is not known; what the system says: that there is one core only, that a server does not start.
+pub(crate) fn measure(
+    chosen: &[String],
+    quick: bool,
+    rounds: Option<usize>,
+    random: &mut Xorshift,
+) -> Result<Echo, String> {
     pin_load()?;
-    let (rounds, time) = if quick { (3, Duration::from_millis(60)) } else { (7, Duration::from_millis(300)) };
-    let (servers, absent) = available();
+    let (usual, time) = if quick { (3, Duration::from_millis(60)) } else { (7, Duration::from_millis(300)) };
+    let rounds = rounds.unwrap_or(usual);
+    let (servers, absent) = if chosen.is_empty() { available() } else { (choose(chosen)?, Vec::new()) };
+    let floor = servers.iter().position(|server| server.name == FLOOR).unwrap_or(servers.len() - 1);
     let mut cells = Vec::new();
     for connections in [1, 64, 512, 4_096] {
         // A descriptor per connection on either side, and some for the rest.
@@ -139,12 +149,23 @@ pub(crate) fn measure(quick: bool, random: &mut Xorshift) -> Result<Echo, String
                 samples[server].push(sample(name, cell, time).map_err(|error| format!("server {name}: {error}"))?);
             }
         }
-        figures.extend(summarise(&servers, cell, &samples));
+        figures.extend(summarise(&servers, floor, cell, &samples));
     }
     progress::show("system calls");
     let syscalls = servers.iter().map(|&server| (server, syscalls::per_request(server.name, 64))).collect();
     progress::show("");
-    Ok(Echo { figures, syscalls, absent })
+    Ok(Echo { floor: servers[floor], rounds, figures, syscalls, absent })
+}
+
+fn choose(names: &[String]) -> Result<Vec<&'static Server>, String> {
+    let shown = |server: &Server| report::name(server);
+    let known = || SERVERS.iter().map(shown).collect::<Vec<_>>().join("; ");
+    let find = |name: &String| {
+        let server = SERVERS.iter().find(|server| shown(server) == *name);
+        let server = server.ok_or_else(|| format!("no echo server is called {name}; there are {}", known()))?;
+        (server.available)().map(|()| server).map_err(|reason| format!("{name}: {reason}"))
+    };
+    names.iter().map(find).collect()
 }
 
 /// How many descriptors the process may have open.
@@ -179,8 +200,7 @@ fn sample(name: &str, cell: Cell, time: Duration) -> io::Result<Sample> {
     })
 }
 
-fn summarise(servers: &[&'static Server], cell: Cell, samples: &[Vec<Sample>]) -> Vec<Figures> {
-    let floor = servers.iter().position(|server| server.name == FLOOR).expect("it needs nothing");
+fn summarise(servers: &[&'static Server], floor: usize, cell: Cell, samples: &[Vec<Sample>]) -> Vec<Figures> {
     let figures = servers.iter().zip(samples).map(|(&server, own)| {
         let median = |figure: &dyn Fn(&Sample) -> f64| Spread::of(own.iter().map(figure)).median;
         Figures {

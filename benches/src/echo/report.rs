@@ -17,13 +17,15 @@ struct JsonFigures {
     p50_ns: f64,
     p99_ns: f64,
     p999_ns: f64,
-    ratio_raw_epoll: f64,
+    ratio_floor: f64,
     ratio_least: f64,
     ratio_most: f64,
 }
 
 #[derive(Debug, Serialize)]
 struct JsonEcho {
+    floor: String,
+    rounds: usize,
     echo: Vec<JsonFigures>,
     /// By server; null where they could not be counted.
     syscalls_per_request: BTreeMap<String, Option<f64>>,
@@ -43,12 +45,14 @@ pub(crate) fn json(echo: &Echo) -> String {
             p50_ns,
             p99_ns,
             p999_ns,
-            ratio_raw_epoll: figures.over_floor.median,
+            ratio_floor: figures.over_floor.median,
             ratio_least: figures.over_floor.least,
             ratio_most: figures.over_floor.most,
         }
     });
     let echo = JsonEcho {
+        floor: name(echo.floor),
+        rounds: echo.rounds,
         echo: figures.collect(),
         syscalls_per_request: echo.syscalls.iter().map(|&(server, count)| (name(server), count)).collect(),
         absent: echo.absent.iter().map(|absent| (absent.name, absent.reason.clone())).collect(),
@@ -58,8 +62,9 @@ pub(crate) fn json(echo: &Echo) -> String {
 
 /// Three tables: CPU, latency, system calls.
 pub(crate) fn markdown(echo: &Echo) -> String {
+    let (floor, rounds) = (name(echo.floor), echo.rounds);
     let mut text =
-        String::from("CPU of the server per request in us, and over that of raw epoll (median of the rounds):\n\n");
+        format!("CPU of the server per request in us, and over that of {floor} (median of {rounds} rounds):\n\n");
     let micros = |nanos: f64| nanos / 1e3;
     table(&mut text, echo, |own| format!("{:.2} ({:.2}x)", micros(own.cpu), own.over_floor.median));
     text.push_str("\nTime until the echo was there in us, p50 / p99 / p99.9:\n\n");
@@ -108,6 +113,7 @@ fn table(text: &mut String, echo: &Echo, show: impl Fn(&Figures) -> String) {
     }
 }
 
-fn name(server: &Server) -> String {
+/// As it is shown.
+pub(super) fn name(server: &Server) -> String {
     shown(server.side, server.name)
 }

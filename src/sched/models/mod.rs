@@ -10,6 +10,7 @@
 //! gate    holds and mail          recycling  slots and cells that are used again
 //! pool    slots given back        start      a child that is handed to another root
 //! inbox   jobs, rings, starts     handles    values in the slots of children
+//!                                 handover   items, permits and locks between roots
 //!                                 rest       wakes by the thread that ran the root last
 //! ```
 //!
@@ -19,6 +20,7 @@ mod adoption;
 mod count;
 mod gate;
 mod handles;
+mod handover;
 mod inbox;
 mod pool;
 mod recycling;

@@ -28,6 +28,7 @@ mod tests;
 
 pub(crate) use target::Target;
 
+use super::sync::Cell;
 use crate::time::Instant;
 use heap::{Entry, Heap, KEPT, reset};
 use std::mem;
@@ -83,8 +84,8 @@ pub(crate) struct Timers {
     slots: Vec<Slot>,
     /// The first free slot.
     free: u64,
-    /// Timers that have neither fired nor been ended.
-    pending: usize,
+    /// Timers that have neither fired nor been ended. In a cell, so that the models watch who touches it.
+    pending: Cell<usize>,
     /// Of the last timer.
     serial: u32,
     heap: Heap,
@@ -94,8 +95,16 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
-    pub(crate) const fn new() -> Self {
-        Self { slots: Vec::new(), free: NIL, pending: 0, serial: 0, heap: Heap::new(), stale: false, fresh: Vec::new() }
+    pub(crate) fn new() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: NIL,
+            pending: Cell::new(0),
+            serial: 0,
+            heap: Heap::new(),
+            stale: false,
+            fresh: Vec::new(),
+        }
     }
 
     /// The earliest deadline, of those that are resolved.
@@ -114,7 +123,7 @@ impl Timers {
 
     /// How many timers have not fired.
     pub(crate) fn pending(&self) -> usize {
-        self.pending
+        self.pending.get()
     }
 
     #[inline]
@@ -134,7 +143,7 @@ impl Timers {
 
     #[inline(always)]
     fn allocate(&mut self, nanos: u64, target: Target, flag: usize) -> TimerKey {
-        self.pending += 1;
+        self.pending.set(self.pending.get() + 1);
         let serial = self.serial.checked_add(1).unwrap_or(1);
         self.serial = serial;
         let (at, generation) = target.into_parts();
@@ -206,8 +215,8 @@ impl Timers {
             return false;
         }
         let unresolved = slot.is_unresolved();
-        if self.pending == 1 {
-            self.pending = 0;
+        if self.pending.get() == 1 {
+            self.pending.set(0);
             self.forget_all();
         } else {
             mem::forget(self.release(key.slot));
@@ -219,7 +228,7 @@ impl Timers {
     /// The slot of a timer was freed, which was `unresolved` or not.
     #[inline(always)]
     fn forget(&mut self, key: TimerKey, unresolved: bool) {
-        if self.pending == 0 {
+        if self.pending.get() == 0 {
             self.forget_all();
         } else if unresolved {
             self.forget_fresh(key);
@@ -231,7 +240,7 @@ impl Timers {
     /// Frees a slot; its entry is dead from now on.
     #[inline(always)]
     fn release(&mut self, place: u32) -> Target {
-        self.pending -= 1;
+        self.pending.set(self.pending.get() - 1);
         let slot = &mut self.slots[place as usize];
         slot.serial = 0;
         slot.nanos = self.free;
@@ -292,7 +301,7 @@ impl Timers {
     /// Throws out the dead entries if there are too many.
     #[inline(always)]
     fn throw_out(&mut self) {
-        if self.heap.len() + self.fresh.len() > 2 * self.pending + SLACK {
+        if self.heap.len() + self.fresh.len() > 2 * self.pending.get() + SLACK {
             self.throw_out_now();
         }
     }
@@ -350,7 +359,7 @@ impl Timers {
     /// After entries were taken from the heap.
     #[inline(always)]
     fn take_end(&mut self) {
-        if self.pending == 0 {
+        if self.pending.get() == 0 {
             self.forget_all();
         } else {
             self.stale = true;
