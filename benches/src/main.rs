@@ -60,7 +60,9 @@ fn obey(options: &Options) -> Result<(), String> {
             let section = if options.servers.is_empty() { "echo" } else { "echo of some" };
             tell(options, &machine, section, &echo::markdown(&echo), &echo::json(&echo))
         }
-        Command::Curves(directory) => curves::measure(directory, &options.curves, options.quick, &mut random(options)),
+        Command::Curves(directory) => {
+            curves::measure(directory, &options.curves, options.quick, options.rounds, &mut random(options))
+        }
         Command::List => {
             list();
             Ok(())

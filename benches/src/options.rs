@@ -9,7 +9,7 @@ usage: trine-benches [--quick] [--workload NAME]... [--rounds N] [--seed N]
                      [--json FILE] [--svg FILE] [--write-readme]
        trine-benches --memory [--quick] [--json FILE] [--write-readme]
        trine-benches --echo [--server NAME]... [--quick] [--rounds N] [--seed N] [--json FILE] [--write-readme]
-       trine-benches --curves DIR [--curve NAME]... [--quick] [--seed N]
+       trine-benches --curves DIR [--curve NAME]... [--quick] [--rounds N] [--seed N]
        trine-benches --list
        trine-benches --count NAME[@PEER] N
 

@@ -80,17 +80,24 @@ struct JsonCurve<'a> {
 /// # Errors
 ///
 /// A name that is no curve's, and what the system says of the files and of the echo servers.
-pub(crate) fn measure(directory: &Path, only: &[String], quick: bool, random: &mut Xorshift) -> Result<(), String> {
+pub(crate) fn measure(
+    directory: &Path,
+    only: &[String],
+    quick: bool,
+    rounds: Option<usize>,
+    random: &mut Xorshift,
+) -> Result<(), String> {
     if let Some(name) = only.iter().find(|name| lines::CURVES.iter().all(|curve| curve.name != **name)) {
         let names: Vec<_> = lines::CURVES.iter().map(|curve| curve.name).collect();
         return Err(format!("no curve is called {name}: there are {}", names.join(", ")));
     }
     fs::create_dir_all(directory).map_err(|error| format!("cannot make {}: {error}", directory.display()))?;
     let effort = if quick { "quick" } else { "thorough" };
+    let effort = rounds.map_or_else(|| effort.to_owned(), |rounds| format!("{effort}, {rounds} rounds"));
     let machine = format!("{}; {effort}", machine::describe());
     // The curve of connections comes last: it pins this thread, and so all that the thread starts.
     for curve in lines::CURVES.iter().filter(|curve| only.is_empty() || only.iter().any(|name| *name == curve.name)) {
-        let (drawn, absent) = run(curve, quick, random)?;
+        let (drawn, absent) = run(curve, quick, rounds, random)?;
         let json = JsonCurve {
             curve: curve.name,
             title: curve.title,
@@ -111,7 +118,12 @@ pub(crate) fn measure(directory: &Path, only: &[String], quick: bool, random: &m
     Ok(())
 }
 
-fn run(curve: &Curve, quick: bool, random: &mut Xorshift) -> Result<(Vec<Drawn>, Vec<Absent>), String> {
+fn run(
+    curve: &Curve,
+    quick: bool,
+    rounds: Option<usize>,
+    random: &mut Xorshift,
+) -> Result<(Vec<Drawn>, Vec<Absent>), String> {
     let mut entrants = Vec::new();
     let mut absent = Vec::new();
     for line in (curve.lines)() {
@@ -131,7 +143,7 @@ fn run(curve: &Curve, quick: bool, random: &mut Xorshift) -> Result<(Vec<Drawn>,
         .iter()
         .map(|&(name, side, ..)| Drawn { name: shown(side, name), side: Some(side), points: Vec::new() })
         .collect();
-    let rounds = if quick { 3 } else { 7 };
+    let rounds = rounds.unwrap_or(if quick { 3 } else { 7 });
     let ops = if quick { curve.ops.1 } else { curve.ops.0 };
     let echoes = entrants.iter().any(|(_, _, run, _)| matches!(run, Run::Echo));
     if echoes {
