@@ -17,7 +17,7 @@ usage: trine-benches [--quick] [--workload NAME]... [--rounds N] [--seed N]
   --workload NAME  only this one; may be given again
   --memory         what children and connections take, and what operations allocate
   --echo           CPU, latency and system calls of echo servers; takes two cores
-  --server NAME    only this one; may be given again: all are compared with raw epoll, or the last one
+  --server NAME    only this one; may be given again: compared with raw epoll, if that is among them, else with the last one
   --curves DIR     how cost grows: a picture and its figures per curve, into DIR
   --curve NAME     only this one; may be given again
   --write-readme   puts the tables into benches/README.md and the picture beside it

@@ -221,7 +221,8 @@ pub(crate) unsafe fn read_mail(root: &Root, after: &mut After) {
     }
 }
 
-/// Puts a woken task on the remote stack of its root.
+/// Wakes a task from outside its root: queues it there and then if the root is idle and this thread ran it last, else puts
+/// it on the root's stack.
 ///
 /// That root may never be run again. So if the task is on its way to another one, either its poll there sees what the
 /// caller did before, or the caller sees the new owner: the fence pairs with that of [`node::rehome`], after which the
@@ -230,19 +231,19 @@ pub(crate) unsafe fn read_mail(root: &Root, after: &mut After) {
 /// # Safety
 /// The header is the head of a mapped task slot.
 #[inline(never)]
-pub(crate) unsafe fn push(header: *const Header) {
+pub(crate) unsafe fn wake_task(header: *const Header) {
     // SAFETY: by contract.
     unsafe {
-        push_counted(header, false);
+        wake_task_counted(header, false);
     }
 }
 
-/// As [`push`]. `is_counted`: the caller has a count of the slot's home. True: it was passed on.
+/// As [`wake_task`]. `is_counted`: the caller has a count of the slot's home. True: it was passed on.
 ///
 /// # Safety
-/// As [`push`].
+/// As [`wake_task`].
 #[inline(never)]
-pub(crate) unsafe fn push_counted(header: *const Header, is_counted: bool) -> bool {
+pub(crate) unsafe fn wake_task_counted(header: *const Header, is_counted: bool) -> bool {
     light_fence();
     // SAFETY: mapped by contract; root cells are never unmapped.
     unsafe {
@@ -256,16 +257,16 @@ pub(crate) unsafe fn push_counted(header: *const Header, is_counted: bool) -> bo
                 return wake_idle(header, root, hold, is_counted);
             }
         }
-        push_on(header, root, is_counted)
+        push(header, root, is_counted)
     }
 }
 
 /// Puts a woken task on the stack of its root.
 ///
 /// # Safety
-/// As [`push`]; `root` was the owner just now, after the fence.
+/// As [`wake_task`]; `root` was the owner just now, after the fence.
 #[inline(never)]
-unsafe fn push_on(header: *const Header, root: &'static Root, is_counted: bool) -> bool {
+unsafe fn push(header: *const Header, root: &'static Root, is_counted: bool) -> bool {
     // SAFETY: mapped by contract.
     unsafe {
         let h = &*header;
@@ -295,7 +296,7 @@ unsafe fn push_on(header: *const Header, root: &'static Root, is_counted: bool) 
 /// Wakes a task of an idle root, which is held.
 ///
 /// # Safety
-/// As [`push`]; `root` was the owner before it was held.
+/// As [`wake_task`]; `root` was the owner before it was held.
 #[inline(always)]
 unsafe fn wake_idle(header: *const Header, root: &'static Root, hold: Hold<'_, Mail>, is_counted: bool) -> bool {
     // SAFETY: mapped by contract, and kept so by the root that owns it.
@@ -305,7 +306,7 @@ unsafe fn wake_idle(header: *const Header, root: &'static Root, hold: Hold<'_, M
         if root.has_ended() || !ptr::eq(h.node.owner(), root) {
             drop(hold);
             sweep(root);
-            return push_anew(header, is_counted);
+            return push_elsewhere(header, is_counted);
         }
         let passed_on = is_counted && ptr::eq(h.node.home_ptr(), root);
         let flags = h.node.flags();
@@ -352,15 +353,15 @@ unsafe fn wake_beyond(header: *const Header, root: &'static Root, hold: Hold<'_,
 /// The task has changed hands since its owner was looked at, or its root has ended.
 ///
 /// # Safety
-/// As [`push`].
+/// As [`wake_task`].
 #[cold]
 #[inline(never)]
-unsafe fn push_anew(header: *const Header, is_counted: bool) -> bool {
+unsafe fn push_elsewhere(header: *const Header, is_counted: bool) -> bool {
     light_fence();
     // SAFETY: mapped by contract; root cells are never unmapped.
     unsafe {
         let owner = (*header).node.owner();
-        !owner.is_null() && push_on(header, &*owner, is_counted)
+        !owner.is_null() && push(header, &*owner, is_counted)
     }
 }
 
@@ -418,7 +419,7 @@ unsafe fn drain_taken(root: &Root, taken: &mut Taken<Header>) {
                 // Ended: what it still owns may be polled elsewhere, by somebody who waits for this.
                 perform(owner, Mail::Wake(SlotRef::new(header.cast())));
             } else {
-                push(header);
+                wake_task(header);
             }
         }
     }

@@ -54,7 +54,7 @@ pub(crate) struct Root {
     pub(super) stack: Stack<Header>,
     /// How many threads that do not run the root are about to wake, or are waking, whom its mail told of something.
     telling: AtomicU32,
-    /// The context of the thread that ran the root last, to compare with.
+    /// The context of the thread that ran the root last, to compare with. It orders nothing, so models do not branch at it.
     thread: std::sync::atomic::AtomicPtr<Ambient>,
     /// Clones of our wakers in foreign hands are counted. Constant for as long as there is one: it counts on the root.
     counts_wakers: AtomicBool,

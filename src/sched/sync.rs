@@ -31,6 +31,19 @@ cfg_if::cfg_if! {
             }
         }
 
+        /// A lock of nothing that can be made in a `const`, in the same way.
+        pub(crate) struct ConstMutex(std::sync::OnceLock<Mutex<()>>);
+
+        impl ConstMutex {
+            pub(crate) const fn new() -> Self {
+                Self(std::sync::OnceLock::new())
+            }
+
+            pub(crate) fn lock(&self) -> MutexGuard<'_, ()> {
+                self.0.get_or_init(|| Mutex::new(())).lock().unwrap()
+            }
+        }
+
         /// The models see fences alone, which the system's barrier stands for elsewhere.
         pub(crate) fn light_fence() {
             fence(Ordering::SeqCst);
@@ -58,6 +71,19 @@ cfg_if::cfg_if! {
         pub(crate) use std::sync::{Mutex, MutexGuard};
 
         use crate::sync::bias::barrier;
+
+        /// A lock of nothing.
+        pub(crate) struct ConstMutex(Mutex<()>);
+
+        impl ConstMutex {
+            pub(crate) const fn new() -> Self {
+                Self(Mutex::new(()))
+            }
+
+            pub(crate) fn lock(&self) -> MutexGuard<'_, ()> {
+                self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+            }
+        }
 
         /// One side of two that store, pass a fence and load what the other has stored: the frequent one. It costs nothing
         /// where the rare one can make all threads pass a fence.

@@ -21,6 +21,7 @@
 
 use super::bias::{Busy, barrier, wait_while_busy};
 use crate::sched::context;
+use crate::sched::sync::{ConstMutex, MutexGuard};
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::ptr;
@@ -32,44 +33,11 @@ const UNSET: Bias = ptr::null_mut();
 /// No root has an odd address.
 const REVOKED: Bias = ptr::without_provenance_mut(1);
 
-cfg_if::cfg_if! {
-    if #[cfg(loom)] {
-        /// In the models: loom's mutex, which it watches, made when it is first locked, since statics have none.
-        struct Mutex(std::sync::OnceLock<loom::sync::Mutex<()>>);
-
-        type MutexGuard<'a> = loom::sync::MutexGuard<'a, ()>;
-
-        impl Mutex {
-            const fn new() -> Self {
-                Self(std::sync::OnceLock::new())
-            }
-
-            fn lock(&self) -> MutexGuard<'_> {
-                self.0.get_or_init(|| loom::sync::Mutex::new(())).lock().unwrap()
-            }
-        }
-    } else {
-        struct Mutex(std::sync::Mutex<()>);
-
-        type MutexGuard<'a> = std::sync::MutexGuard<'a, ()>;
-
-        impl Mutex {
-            const fn new() -> Self {
-                Self(std::sync::Mutex::new(()))
-            }
-
-            fn lock(&self) -> MutexGuard<'_> {
-                self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-            }
-        }
-    }
-}
-
 /// A value behind a short lock. A panic inside the closure does not make the value inaccessible.
 pub(crate) struct Guarded<T> {
     bias: AtomicPtr<()>,
     busy: AtomicBool,
-    mutex: Mutex,
+    mutex: ConstMutex,
     value: UnsafeCell<T>,
 }
 
@@ -95,7 +63,7 @@ impl<T> Guarded<T> {
         Self {
             bias: AtomicPtr::new(UNSET),
             busy: AtomicBool::new(false),
-            mutex: Mutex::new(),
+            mutex: ConstMutex::new(),
             value: UnsafeCell::new(value),
         }
     }
@@ -145,7 +113,7 @@ impl<T> Guarded<T> {
 /// Either way of holding the lock off the fast path; held for its drop.
 enum Slow<'a> {
     Biased(#[expect(dead_code, reason = "held for its drop")] Busy<'a>),
-    Locked(#[expect(dead_code, reason = "held for its drop")] MutexGuard<'a>),
+    Locked(#[expect(dead_code, reason = "held for its drop")] MutexGuard<'a, ()>),
 }
 
 #[cfg(all(test, not(loom)))]

@@ -43,7 +43,7 @@ unsafe fn wake(data: *const ()) {
         } else {
             // The waker's count goes on to the stack, with the last look at the slot here.
             let home = h.node.home_ptr();
-            if !remote::push_counted(header, true) {
+            if !remote::wake_task_counted(header, true) {
                 Root::count_dec(home);
             }
         }
@@ -84,7 +84,7 @@ pub(crate) unsafe fn wake_header(header: *const Header) {
         unsafe { header::wake_local(header) };
     } else {
         // SAFETY: mapped by contract.
-        unsafe { remote::push(header) };
+        unsafe { remote::wake_task(header) };
     }
 }
 

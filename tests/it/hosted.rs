@@ -164,6 +164,32 @@ fn a_hosted_tree_wakes_its_host_once_for_many_wakes() {
 }
 
 #[test]
+fn tasks_woken_between_polls_run_in_the_order_of_their_wakes() {
+    let log = Log::new();
+    let fires = std::sync::Mutex::new(Vec::new());
+    let mut tree = Box::pin(trine::nursery(async |n| {
+        for name in ["a", "b", "c", "d", "e"] {
+            let (fire, wait) = oneshot::<()>();
+            fires.lock().unwrap().push(Some(fire));
+            let log = &log;
+            n.start_soon(async move {
+                wait.await;
+                log.add(name);
+                Ok(())
+            });
+        }
+        Ok(())
+    }));
+    assert!(poll_once(tree.as_mut(), &CountWakes::new()).is_pending());
+    for i in [3, 0, 4, 1, 2] {
+        fires.lock().unwrap()[i].take().unwrap().fire(());
+    }
+    assert!(matches!(poll_once(tree.as_mut(), &CountWakes::new()), Poll::Ready(Ok(()))));
+    drop(tree);
+    assert_eq!(log.take(), ["d", "a", "e", "b", "c"]);
+}
+
+#[test]
 fn a_hosted_tree_gives_its_thread_back_now_and_then() {
     let log = Log::new();
     let mut pool = LocalPool::new();

@@ -11,13 +11,19 @@ use std::{
 
 use rustix::{
     buffer::spare_capacity,
-    event::epoll::{self, CreateFlags, EventData, EventFlags},
+    event::{
+        Timespec,
+        epoll::{self, CreateFlags, EventData, EventFlags},
+    },
     fd::OwnedFd,
     io::retry_on_intr,
 };
 
 /// Connections that may wait to be accepted: one too many would be tried again after a second only.
 const PACE: usize = 64;
+
+/// A server that says nothing for so long has no more descriptors, most often: the connections it has not accepted wait on.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connection and how far its request is.
 #[derive(Debug)]
@@ -57,6 +63,7 @@ impl Load {
         let connect = |index: usize| {
             let mut stream = TcpStream::connect(address)?;
             stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
             if index % PACE == PACE - 1 {
                 // Connections are accepted in their order: once this one has its echo, none before it is in the queue.
                 stream.write_all(b"x")?;
@@ -79,7 +86,8 @@ impl Load {
     ///
     /// # Errors
     ///
-    /// What the system says; `UnexpectedEof` if the server closes a connection.
+    /// What the system says; `UnexpectedEof` if the server closes a connection; `TimedOut` if it has said nothing for ten
+    /// seconds.
     pub(crate) fn run(&mut self, until: Until) -> io::Result<(Vec<u64>, Duration)> {
         let start = Instant::now();
         let mut latencies = Vec::new();
@@ -96,10 +104,14 @@ impl Load {
                 under_way += 1;
             }
         }
+        let patience = Timespec::try_from(PATIENCE).expect("it is short");
         let mut events: Vec<epoll::Event> = Vec::with_capacity(1_024);
         while under_way > 0 {
             events.clear();
-            retry_on_intr(|| epoll::wait(&self.poll, spare_capacity(&mut events), None))?;
+            retry_on_intr(|| epoll::wait(&self.poll, spare_capacity(&mut events), Some(&patience)))?;
+            if events.is_empty() {
+                return Err(io::Error::new(ErrorKind::TimedOut, format!("{under_way} requests have no answer")));
+            }
             for event in &events {
                 let index = usize::try_from(event.data.u64()).expect("it is an index");
                 if let Some(latency) = self.advance(index)? {

@@ -158,10 +158,9 @@ pub(crate) fn measure(
 }
 
 fn choose(names: &[String]) -> Result<Vec<&'static Server>, String> {
-    let shown = |server: &Server| report::name(server);
-    let known = || SERVERS.iter().map(shown).collect::<Vec<_>>().join("; ");
+    let known = || SERVERS.iter().map(report::name).collect::<Vec<_>>().join("; ");
     let find = |name: &String| {
-        let server = SERVERS.iter().find(|server| shown(server) == *name);
+        let server = SERVERS.iter().find(|server| report::name(server) == *name);
         let server = server.ok_or_else(|| format!("no echo server is called {name}; there are {}", known()))?;
         (server.available)().map(|()| server).map_err(|reason| format!("{name}: {reason}"))
     };

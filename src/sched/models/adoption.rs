@@ -4,7 +4,7 @@
 //! the cells of nodes, headers, nurseries and roots.
 
 use super::check;
-use super::tree::{Driver, Flag, Until, assert_all_cells_are_free, waiting_for};
+use super::tree::{Driver, Flag, Until, assert_all_cells_are_free, half_run, waiting_for};
 use crate::CancelScope;
 use loom::thread;
 use std::future::Future;
@@ -12,16 +12,13 @@ use std::future::Future;
 /// The old root is idle, and never polled again: its subtree is taken on the spot. A thread wakes the child twice meanwhile;
 /// what it says with the second wake is seen, although the first may still lie on the old root's stack.
 ///
-/// Fails with: `push` without its fence; `Elsewhere` that is dropped; `rehome` that wakes nobody; a `set_owner` that does
+/// Fails with: `wake_task` without its fence; `Elsewhere` that is dropped; `rehome` that wakes nobody; a `set_owner` that does
 /// not release.
 #[test]
 fn a_child_is_woken_while_its_nursery_leaves_an_idle_root() {
     check("adoption from an idle root", Some(3), || {
         let flag = Flag::new();
-        let old = Driver::new();
-        let mut half = waiting_for(&flag);
-        assert!(old.turn(|cx| half.as_mut().poll(cx)).is_pending());
-        let waker = flag.waker();
+        let (old, half, waker) = half_run(&flag);
         let sibling = {
             let flag = flag.clone();
             thread::spawn(move || {
@@ -31,9 +28,7 @@ fn a_child_is_woken_while_its_nursery_leaves_an_idle_root() {
             })
         };
         let new = Driver::new();
-        new.drive(|cx| half.as_mut().poll(cx)).unwrap();
-        drop(half);
-        new.end();
+        new.finish(half).unwrap();
         sibling.join().unwrap();
         old.end();
         assert_all_cells_are_free();
@@ -73,9 +68,7 @@ fn a_sibling_wakes_a_child_whose_nursery_leaves_a_running_root() {
             })
         };
         let new = Driver::new();
-        new.drive(|cx| half.as_mut().poll(cx)).unwrap();
-        drop(half);
-        new.end();
+        new.finish(half).unwrap();
         quit.set();
         quit_waker.wake();
         sibling.join().unwrap();
@@ -90,10 +83,7 @@ fn a_sibling_wakes_a_child_whose_nursery_leaves_a_running_root() {
 fn a_child_is_woken_while_its_nursery_leaves_a_root_that_ends() {
     check("adoption from a root that ends", Some(3), || {
         let flag = Flag::new();
-        let old = Driver::new();
-        let mut half = waiting_for(&flag);
-        assert!(old.turn(|cx| half.as_mut().poll(cx)).is_pending());
-        let waker = flag.waker();
+        let (old, half, waker) = half_run(&flag);
         let sibling = {
             let flag = flag.clone();
             thread::spawn(move || {
@@ -103,9 +93,7 @@ fn a_child_is_woken_while_its_nursery_leaves_a_root_that_ends() {
         };
         let owner = thread::spawn(move || old.end());
         let new = Driver::new();
-        new.drive(|cx| half.as_mut().poll(cx)).unwrap();
-        drop(half);
-        new.end();
+        new.finish(half).unwrap();
         sibling.join().unwrap();
         owner.join().unwrap();
         assert_all_cells_are_free();
@@ -127,9 +115,7 @@ fn a_scope_is_cancelled_while_it_leaves_an_idle_root() {
         drop(flag.waker());
         let canceller = thread::spawn(move || scope.cancel());
         let new = Driver::new();
-        assert!(new.drive(|cx| half.as_mut().poll(cx)).unwrap().is_none());
-        drop(half);
-        new.end();
+        assert!(new.finish(half).unwrap().is_none());
         canceller.join().unwrap();
         old.end();
         assert_all_cells_are_free();

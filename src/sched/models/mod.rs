@@ -5,13 +5,13 @@
 //!
 //! ```text
 //! in small, a type or two         whole trees: roots, nurseries and tasks as they are
-//! count   the biased count        tree       what these models share
-//! wakes   stacks and bell         adoption   subtrees that change roots
-//! gate    holds and mail          recycling  slots and cells that are used again
-//! pool    slots given back        start      a child that is handed to another root
-//! inbox   jobs, rings, starts     handles    values in the slots of children
-//!                                 handover   items, permits and locks between roots
-//!                                 rest       wakes by the thread that ran the root last
+//! count   the biased count        tree         what these models share
+//! wakes   stacks and bell         adoption     subtrees that change roots
+//! gate    holds and mail          recycling    slots and cells that are used again
+//! pool    slots given back        start        a child that is handed to another root
+//! inbox   jobs, rings, starts     handles      values in the slots of children
+//!                                 handover     items, permits and locks between roots
+//!                                 same_thread  wakes by the thread that ran the root last
 //! ```
 //!
 //! Where a number of preemptions is given, interleavings with more of them are left out.
@@ -24,7 +24,7 @@ mod handover;
 mod inbox;
 mod pool;
 mod recycling;
-mod rest;
+mod same_thread;
 mod start;
 mod tree;
 mod wakes;

@@ -2,7 +2,7 @@
 //! the pool and the list of cells together.
 
 use super::check;
-use super::tree::{Driver, Flag, Until, assert_all_cells_are_free, waiting_for};
+use super::tree::{Driver, Flag, Until, assert_all_cells_are_free, half_run, waiting_for};
 use crate::nursery::handle::cancel;
 use crate::sched::context;
 use crate::sched::node::SlotRef;
@@ -21,10 +21,7 @@ use std::task::Poll;
 fn a_waker_outlives_its_task_its_slot_and_its_root() {
     check("stale waker", Some(4), || {
         let (first, second) = (Flag::new(), Flag::new());
-        let driver = Driver::new();
-        let mut tree = waiting_for(&first);
-        assert!(driver.turn(|cx| tree.as_mut().poll(cx)).is_pending());
-        let waker = first.waker();
+        let (driver, mut tree, waker) = half_run(&first);
         let other = {
             let first = first.clone();
             thread::spawn(move || {
@@ -56,10 +53,7 @@ fn a_waker_outlives_its_task_its_slot_and_its_root() {
 fn the_last_of_two_stale_wakers_and_the_end_gives_the_cell_back() {
     check("last waker", None, || {
         let flag = Flag::new();
-        let driver = Driver::new();
-        let mut tree = waiting_for(&flag);
-        assert!(driver.turn(|cx| tree.as_mut().poll(cx)).is_pending());
-        let waker = flag.waker();
+        let (driver, tree, waker) = half_run(&flag);
         let wakers = [waker.clone(), waker];
         drop(tree);
         let threads = wakers.map(|waker| thread::spawn(move || waker.wake()));

@@ -56,6 +56,14 @@ impl Driver {
         }
     }
 
+    /// Drives a tree to its end; ends the root.
+    pub(super) fn finish<T>(self, mut tree: Pin<Box<impl Future<Output = T>>>) -> T {
+        let output = self.drive(|cx| tree.as_mut().poll(cx));
+        drop(tree);
+        self.end();
+        output
+    }
+
     pub(super) fn end(self) {
         self.root.end();
     }
@@ -120,4 +128,12 @@ pub(super) fn waiting_for(flag: &Arc<Flag>) -> Tree {
         n.start_soon(child);
         Ok(())
     }))
+}
+
+/// The same, polled once under a root, and the child's waker.
+pub(super) fn half_run(flag: &Arc<Flag>) -> (Driver, Tree, Waker) {
+    let driver = Driver::new();
+    let mut tree = waiting_for(flag);
+    assert!(driver.turn(|cx| tree.as_mut().poll(cx)).is_pending());
+    (driver, tree, flag.waker())
 }

@@ -1,7 +1,7 @@
 //! Wakes by the thread that ran the root last: it holds the root, if that is idle, where other threads push on its stack.
 
 use super::check;
-use super::tree::{Driver, Flag, assert_all_cells_are_free, waiting_for};
+use super::tree::{Driver, Flag, assert_all_cells_are_free, half_run, waiting_for};
 use crate::CancelScope;
 use loom::thread;
 use std::future::Future;
@@ -9,20 +9,15 @@ use std::task::{Context, Poll};
 
 /// The tree goes on in another thread, under another host's waker, while the thread that ran it wakes its task.
 ///
-/// Fails with: a host that is not woken; a wake without a hold; `Relaxed` for the release of a hold.
+/// Fails with: a host that is not woken; a wake without a hold.
 #[test]
 fn a_thread_wakes_a_task_of_the_root_that_another_one_takes_over() {
     check("wake and another host", None, || {
         let flag = Flag::new();
-        let first = Driver::new();
-        let mut tree = waiting_for(&flag);
-        assert!(first.turn(|cx| tree.as_mut().poll(cx)).is_pending());
-        let waker = flag.waker();
+        let (first, tree, waker) = half_run(&flag);
         let second = first.with_another_host();
         let other = thread::spawn(move || {
-            second.drive(|cx| tree.as_mut().poll(cx)).unwrap();
-            drop(tree);
-            second.end();
+            second.finish(tree).unwrap();
         });
         flag.set();
         waker.wake();
@@ -75,15 +70,10 @@ fn a_thread_wakes_a_task_that_leaves_the_root() {
     for wakes in 1..=2 {
         check("wake and adoption", Some(3), move || {
             let flag = Flag::new();
-            let old = Driver::new();
-            let mut half = waiting_for(&flag);
-            assert!(old.turn(|cx| half.as_mut().poll(cx)).is_pending());
-            let waker = flag.waker();
+            let (old, half, waker) = half_run(&flag);
             let other = thread::spawn(move || {
                 let new = Driver::new();
-                new.drive(|cx| half.as_mut().poll(cx)).unwrap();
-                drop(half);
-                new.end();
+                new.finish(half).unwrap();
             });
             if wakes == 2 {
                 waker.wake_by_ref();
@@ -104,10 +94,7 @@ fn a_thread_wakes_a_task_that_leaves_the_root() {
 fn a_thread_wakes_a_task_of_a_root_that_ends() {
     check("wake and end", None, || {
         let flag = Flag::new();
-        let driver = Driver::new();
-        let mut tree = waiting_for(&flag);
-        assert!(driver.turn(|cx| tree.as_mut().poll(cx)).is_pending());
-        let waker = flag.waker();
+        let (driver, tree, waker) = half_run(&flag);
         let other = thread::spawn(move || driver.end());
         waker.wake();
         other.join().unwrap();
