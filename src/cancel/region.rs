@@ -53,6 +53,16 @@ fn in_own_root<T>(
     cx: &mut Context<'_>,
     f: impl FnMut(&mut Context<'_>) -> Poll<T>,
 ) -> Poll<T> {
+    as_outermost(own, cx, f)
+}
+
+/// Runs `f` inside a root of the future's own: as [`in_root`], where there is none around.
+#[inline(always)]
+pub(crate) fn as_outermost<T>(
+    own: &mut Option<&'static Root>,
+    cx: &mut Context<'_>,
+    f: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> Poll<T> {
     let root = own.get_or_insert_with(|| Root::begin(crate::run::Settings::hosted()));
     // The host may have any reason to poll: so does the main task.
     match root.turn(cx, true, f) {

@@ -9,7 +9,7 @@ use super::core::{CoreSlot, Panic, keep_first};
 use super::errors::Errors;
 use super::inbox::Inbox;
 use crate::cancel::ScopeShared;
-use crate::cancel::region::{drop_in_root, in_root, strip};
+use crate::cancel::region::{as_outermost, drop_in_root, strip};
 use crate::cancel::slot::attach;
 use crate::error::{Reason, TaskError};
 use crate::sched::context;
@@ -278,14 +278,8 @@ where
     M: Mode<T, E>,
 {
     fn poll(&self, cx: &mut Context<'_>) -> Poll<M::Out> {
-        // A jump, see [`batch`](super::batch).
-        if context::root().is_null() {
-            return self.poll_outermost(cx);
-        }
-        match self.poll_inside::<false>(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(()) => Poll::Ready(self.finish()),
-        }
+        // Jumps, see [`batch`](super::batch).
+        if context::root().is_null() { self.poll_outermost(cx) } else { self.poll_nested(cx) }
     }
 
     fn close(&self) {
@@ -324,9 +318,17 @@ where
     }
 
     #[inline(never)]
+    fn poll_nested(&self, cx: &mut Context<'_>) -> Poll<M::Out> {
+        match self.poll_inside::<false>(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) => Poll::Ready(self.finish()),
+        }
+    }
+
+    #[inline(never)]
     fn poll_outermost(&self, cx: &mut Context<'_>) -> Poll<M::Out> {
         let mut own = self.own.take();
-        let result = in_root(&mut own, cx, |cx| {
+        let result = as_outermost(&mut own, cx, |cx| {
             ready!(self.poll_inside::<true>(cx));
             self.outcome.set(Some(self.conclude()));
             Poll::Ready(())
@@ -346,7 +348,7 @@ where
         if let Some(scope) = &scope {
             scope.claim();
         }
-        // SAFETY: `in_root` sees to it that the context has a root; the errors live in this cell.
+        // SAFETY: who polls sees to it that the context has a root; the errors live in this cell.
         unsafe {
             let core = CoreSlot::open(&shared.errors, scope, self.at);
             shared.core.set(core);
@@ -391,12 +393,12 @@ where
         if core.live.get() == 0 {
             return Poll::Ready(());
         }
-        self.end_poll(core, root, cx, false);
+        self.end_poll::<OUTERMOST>(core, root, cx, false);
         Poll::Pending
     }
 
     #[inline(always)]
-    fn end_poll(&self, core: &CoreSlot, root: &Root, cx: &Context<'_>, starting: bool) {
+    fn end_poll<const OUTERMOST: bool>(&self, core: &CoreSlot, root: &Root, cx: &Context<'_>, starting: bool) {
         core.notified.set(false);
         let more = core.has_ready();
         if (more || starting) && core.scope.node.is_effective() {
@@ -404,7 +406,12 @@ where
         }
         if more {
             core.notified.set(true);
-            cx.waker().wake_by_ref();
+            if OUTERMOST {
+                // The context's waker is the main task's.
+                root.main_woken.set(true);
+            } else {
+                cx.waker().wake_by_ref();
+            }
         }
         // SAFETY: held.
         unsafe { core.scope.arm(root) };
@@ -421,7 +428,7 @@ where
         if inbox.is_rung() {
             cx.waker().wake_by_ref();
         }
-        self.end_poll(core, root, cx, starts > 0);
+        self.end_poll::<false>(core, root, cx, starts > 0);
         Poll::Pending
     }
 

@@ -242,7 +242,7 @@ pub(crate) unsafe fn wake_task(header: *const Header) {
 ///
 /// # Safety
 /// As [`wake_task`].
-#[inline(never)]
+#[inline(always)]
 pub(crate) unsafe fn wake_task_counted(header: *const Header, is_counted: bool) -> bool {
     light_fence();
     // SAFETY: mapped by contract; root cells are never unmapped.

@@ -44,7 +44,7 @@ cfg_if::cfg_if! {
     if #[cfg(all(target_os = "linux", not(loom), not(trine_tsan), not(miri)))] {
         #[expect(unsafe_code, reason = "asks the system for the barrier")]
         pub(crate) mod barrier {
-            use std::sync::OnceLock;
+            use std::sync::atomic::{AtomicU8, Ordering};
 
             const REGISTER_PRIVATE_EXPEDITED: libc::c_int = 1 << 4;
             const PRIVATE_EXPEDITED: libc::c_int = 1 << 3;
@@ -54,10 +54,29 @@ cfg_if::cfg_if! {
                 unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
             }
 
-            /// Registers the process, once.
+            const UNKNOWN: u8 = 0;
+            const AVAILABLE: u8 = 1;
+            const ABSENT: u8 = 2;
+
+            static STATE: AtomicU8 = AtomicU8::new(UNKNOWN);
+
+            /// Registers the process at the first call. The answer is the same for all of its threads.
+            #[inline(always)]
             pub(crate) fn is_available() -> bool {
-                static AVAILABLE: OnceLock<bool> = OnceLock::new();
-                *AVAILABLE.get_or_init(|| membarrier(REGISTER_PRIVATE_EXPEDITED))
+                match STATE.load(Ordering::Relaxed) {
+                    AVAILABLE => true,
+                    ABSENT => false,
+                    _ => register(),
+                }
+            }
+
+            /// More than one thread may do so, which the system does not mind: the first one's answer is that of all.
+            #[cold]
+            #[inline(never)]
+            fn register() -> bool {
+                let answer = if membarrier(REGISTER_PRIVATE_EXPEDITED) { AVAILABLE } else { ABSENT };
+                let first = STATE.compare_exchange(UNKNOWN, answer, Ordering::Relaxed, Ordering::Relaxed);
+                first.map_or_else(|earlier| earlier, |_| answer) == AVAILABLE
             }
 
             /// When it returns, every running thread of the process has passed a full fence.

@@ -14,6 +14,7 @@ use crate::sched::timers::Target;
 use crate::task::{header, wake};
 use crate::time::Instant;
 use std::mem;
+use std::ptr;
 use std::task::{Context, Poll};
 
 /// What a turn came to.
@@ -25,7 +26,8 @@ pub(crate) enum Turn<T> {
 }
 
 impl Root {
-    /// One poll by the host. `woken`: the main task is to be polled for that alone.
+    /// One poll by the host. `asked`: the main task is to be polled for that alone.
+    #[inline]
     pub(crate) fn turn<T>(
         &'static self,
         host: &mut Context<'_>,
@@ -53,15 +55,11 @@ impl Root {
         moved: bool,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Turn<T> {
-        let _frame = Frame::enter_root(self);
-        self.thread.store(context::pointer().cast_mut(), std::sync::atomic::Ordering::Relaxed);
+        // SAFETY: this thread's.
+        let a = unsafe { &*context::pointer() };
+        self.thread.store(ptr::from_ref(a).cast_mut(), std::sync::atomic::Ordering::Relaxed);
         let main = self.main.get();
-        context::ambient(|a| {
-            a.task.set(main);
-            a.node.set(main.cast());
-            // SAFETY: the main task is alive for as long as the root.
-            a.locals.set(unsafe { (*main).locals() });
-        });
+        let _frame = Frame::enter_turn(a, self, main);
         let waker = wake::lend(main);
         let mut cx = Context::from_waker(&waker);
         self.budget.set(BUDGET);
@@ -85,10 +83,8 @@ impl Root {
                 }
                 // SAFETY: alive, held.
                 unsafe { (*main).clear(header::QUEUED) };
-                context::ambient(|a| {
-                    a.steps.set(context::STEPS);
-                    a.delivered.set(0);
-                });
+                a.steps.set(context::STEPS);
+                a.delivered.set(0);
                 if let Poll::Ready(value) = poll(&mut cx) {
                     break Turn::Ready(value);
                 }
