@@ -208,7 +208,7 @@ unsafe fn describe(n: &Node) -> String {
             if let Some(name) = h.name() {
                 line = format!("{line} `{name}`");
             }
-            match h.wait.get().filter(|_| !h.has(QUEUED)) {
+            match h.wait().filter(|_| !h.has(QUEUED)) {
                 Some(wait) => format!("{line}: waits in {} at {}", wait.op, place(wait.at)),
                 None => line,
             }

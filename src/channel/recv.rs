@@ -186,7 +186,7 @@ impl<T> Future for Recv<'_, T> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.inner.poll(&"channel::recv", cx)
+        self.inner.poll(Op::ChannelRecv, cx)
     }
 }
 
@@ -213,7 +213,7 @@ impl<T> Future for TryNext<'_, T> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.inner.poll(&"channel::try_next", cx).map(|received| match received {
+        self.inner.poll(Op::ChannelTryNext, cx).map(|received| match received {
             Ok(item) => Ok(Some(item)),
             Err(RecvError::Closed | RecvError::EndOfChannel) => Ok(None),
             Err(RecvError::Cancelled(cancelled)) => Err(cancelled),

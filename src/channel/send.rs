@@ -195,7 +195,7 @@ impl<T> Future for Send<'_, T> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.inner.poll(&"channel::send", cx).map_err(|(_value, error)| error)
+        self.inner.poll(Op::ChannelSend, cx).map_err(|(_value, error)| error)
     }
 }
 
@@ -222,7 +222,7 @@ impl<T> Future for SendOrReturn<'_, T> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.inner.poll(&"channel::send_or_return", cx)
+        self.inner.poll(Op::ChannelSendOrReturn, cx)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::Cancelled;
 use crate::sync::guarded::Guarded;
 use crate::sync::queue::{Key, WaitQueue};
 use crate::sync::wait::{Place, Queue, Step, Wakes, poll_queued};
-use crate::task::park::{Entry, cancelled};
+use crate::task::park::{Entry, Op, cancelled};
 use futures_core::Stream;
 use std::panic::Location;
 use std::pin::Pin;
@@ -63,7 +63,7 @@ impl<T> Stream for Receiver<T> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        let place = Place::new(&"channel::next", this.watch.at);
+        let place = Place::new(Op::ChannelNext, this.watch.at);
         if let Some(key) = this.watch.key.take() {
             match poll_queued(&Watches(&this.shared), key, place, cx) {
                 Step::Pending => {

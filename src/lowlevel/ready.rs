@@ -66,7 +66,7 @@ pub struct WaitWritable<'fd>(Readiness<'fd>);
 /// ```
 #[track_caller]
 pub fn wait_readable(fd: BorrowedFd<'_>) -> WaitReadable<'_> {
-    WaitReadable(Readiness::new(fd, Direction::Read, &"wait_readable", Location::caller()))
+    WaitReadable(Readiness::new(fd, Direction::Read, Op::WaitReadable, Location::caller()))
 }
 
 /// Waits until writing to a descriptor would not block: there is room, or an error to be had.
@@ -86,7 +86,7 @@ pub fn wait_readable(fd: BorrowedFd<'_>) -> WaitReadable<'_> {
 /// As [`wait_readable`].
 #[track_caller]
 pub fn wait_writable(fd: BorrowedFd<'_>) -> WaitWritable<'_> {
-    WaitWritable(Readiness::new(fd, Direction::Write, &"wait_writable", Location::caller()))
+    WaitWritable(Readiness::new(fd, Direction::Write, Op::WaitWritable, Location::caller()))
 }
 
 /// A wait for one direction.

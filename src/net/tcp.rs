@@ -21,10 +21,10 @@ const BACKLOG: i32 = 1024;
 
 impl Socket for net::TcpStream {
     const NAMES: Names = Names {
-        read: &"TcpStream::read",
-        write: &"TcpStream::write",
-        write_all: &"TcpStream::write_all",
-        shutdown: &"TcpStream::shutdown",
+        read: Op::TcpStreamRead,
+        write: Op::TcpStreamWrite,
+        write_all: Op::TcpStreamWriteAll,
+        shutdown: Op::TcpStreamShutdown,
     };
 
     fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
@@ -207,7 +207,7 @@ impl std::os::fd::AsFd for TcpStream {
     }
 }
 
-const CONNECT: Op = &"TcpStream::connect";
+const CONNECT: Op = Op::TcpStreamConnect;
 
 /// The future of [`TcpStream::connect`].
 #[derive(Debug)]
@@ -366,7 +366,7 @@ impl TcpListener {
     #[track_caller]
     pub fn bind(address: impl ToSocketAddrs) -> Bind {
         let at = Location::caller();
-        Bind(Resolve::new(address.addresses(), &"TcpListener::bind", at))
+        Bind(Resolve::new(address.addresses(), Op::TcpListenerBind, at))
     }
 
     /// Takes the next connection, and the address of its other side.
@@ -382,7 +382,7 @@ impl TcpListener {
     /// Nothing is lost: no connection was taken.
     #[track_caller]
     pub fn accept(&self) -> Accept<'_> {
-        let wait = Wait::new(Direction::Read, &"TcpListener::accept", Location::caller());
+        let wait = Wait::new(Direction::Read, Op::TcpListenerAccept, Location::caller());
         Accept(Exclusive::new(&self.0, wait))
     }
 

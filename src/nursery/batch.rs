@@ -235,7 +235,7 @@ unsafe fn poll_live<E: TaskError, const SPECIAL: bool>(
     frame: &BatchFrame,
     goes_on: impl FnOnce(&Context<'_>) -> bool,
 ) {
-    h.wait.set(None);
+    h.forget_wait();
     let vtable = h.vtable.get();
     a.node.set(&h.node);
     a.task.set(h);

@@ -24,7 +24,7 @@ use std::ptr;
 use std::task::Context;
 
 /// What the task tree shows of a waiter.
-const OP: Op = &"Handle";
+const OP: Op = Op::Handle;
 
 const RUNNING: u8 = 0;
 const DONE: u8 = 1;

@@ -270,7 +270,7 @@ unsafe fn push(header: *const Header, root: &'static Root, is_counted: bool) -> 
     // SAFETY: mapped by contract.
     unsafe {
         let h = &*header;
-        let admission = h.remote.admit(root.number);
+        let admission = h.place.admit(root.number);
         match admission {
             Admission::Granted => {
                 if !is_counted {

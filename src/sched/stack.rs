@@ -40,15 +40,15 @@ impl<T> Pile<T> {
     }
 }
 
-/// What an item of a [`Stack`] carries: the link, and the number of the stack that it is on (0: none).
-pub(crate) struct Link<T> {
-    next: AtomicPtr<T>,
-    on: AtomicU32,
+/// What an item of a [`Stack`] carries.
+pub(crate) trait Linked: Sized {
+    /// The item below, if it is on a stack.
+    fn next(&self) -> &AtomicPtr<Self>;
+    fn place(&self) -> &Place;
 }
 
-pub(crate) trait Linked: Sized {
-    fn link(&self) -> &Link<Self>;
-}
+/// The number of the stack that an item is on; 0: none.
+pub(crate) struct Place(AtomicU32);
 
 /// May an item go on a stack?
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,15 +61,15 @@ pub(crate) enum Admission {
     Elsewhere,
 }
 
-impl<T> Link<T> {
+impl Place {
     pub(crate) fn new() -> Self {
-        Self { next: AtomicPtr::new(ptr::null_mut()), on: AtomicU32::new(0) }
+        Self(AtomicU32::new(0))
     }
 
     /// Asks for the only place on a stack.
     #[inline(always)]
     pub(crate) fn admit(&self, stack: u32) -> Admission {
-        match self.on.compare_exchange(0, stack, Ordering::AcqRel, Ordering::Acquire) {
+        match self.0.compare_exchange(0, stack, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => Admission::Granted,
             Err(on) => self.admit_again(on, stack),
         }
@@ -81,7 +81,7 @@ impl<T> Link<T> {
         loop {
             // A read-modify-write also if it is there already: its taker must see what the caller did.
             let new = if on == 0 { stack } else { on };
-            match self.on.compare_exchange(on, new, Ordering::AcqRel, Ordering::Acquire) {
+            match self.0.compare_exchange(on, new, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(0) => return Admission::Granted,
                 Ok(_) if on == stack => return Admission::There,
                 Ok(_) => return Admission::Elsewhere,
@@ -100,11 +100,11 @@ impl<T: Linked> Stack<T> {
     }
 
     /// # Safety
-    /// The item was [admitted](Link::admit) by the caller, and stays alive until it has been taken.
+    /// The item was [admitted](Place::admit) by the caller, and stays alive until it has been taken.
     pub(crate) unsafe fn push(&self, item: *const T) {
         // SAFETY: alive by contract.
-        let link = unsafe { (*item).link() };
-        self.0.push(item, |top| link.next.store(top.cast_mut(), Ordering::Relaxed));
+        let next = unsafe { (*item).next() };
+        self.0.push(item, |top| next.store(top.cast_mut(), Ordering::Relaxed));
     }
 
     pub(crate) fn take(&self) -> Taken<T> {
@@ -126,9 +126,9 @@ impl<T: Linked> Taken<T> {
             return None;
         }
         // SAFETY: alive by contract.
-        let link = unsafe { (*item).link() };
-        self.0 = link.next.load(Ordering::Relaxed);
-        link.on.swap(0, Ordering::AcqRel);
+        let linked = unsafe { &*item };
+        self.0 = linked.next().load(Ordering::Relaxed);
+        linked.place().0.swap(0, Ordering::AcqRel);
         Some(item)
     }
 }

@@ -14,7 +14,7 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-const OP: Op = &"Event::wait";
+const OP: Op = Op::EventWait;
 
 /// Something that happens once and for good, and that any number of tasks can wait for.
 ///

@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-const OP: Op = &"CapacityLimiter::acquire";
+const OP: Op = Op::CapacityLimiterAcquire;
 
 /// A bound on how many do something at once, which may be moved at any time.
 ///

@@ -24,7 +24,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
-const OP: Op = &"Lock::acquire";
+const OP: Op = Op::LockAcquire;
 
 /// A lock without a guard, owned by the task that acquired it.
 ///

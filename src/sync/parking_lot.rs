@@ -11,7 +11,7 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-const OP: Op = &"ParkingLot::park";
+const OP: Op = Op::ParkingLotPark;
 
 /// A queue in which tasks wait until they are told to go on, first come, first served.
 ///

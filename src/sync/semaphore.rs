@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-const OP: Op = &"Semaphore::acquire";
+const OP: Op = Op::SemaphoreAcquire;
 
 /// A number of permits, each of which lets one holder pass.
 ///

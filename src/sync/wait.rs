@@ -129,7 +129,7 @@ impl Phase {
 
 /// Panics because a future was polled again after it had finished.
 #[cold]
-pub(crate) fn polled_after_end(op: &str) -> ! {
+pub(crate) fn polled_after_end(op: Op) -> ! {
     panic!("`{op}` polled again after it had finished")
 }
 

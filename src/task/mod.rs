@@ -2,6 +2,7 @@
 
 pub(crate) mod header;
 pub(crate) mod local;
+pub(crate) mod op;
 pub(crate) mod park;
 pub(crate) mod wake;
 

@@ -19,7 +19,7 @@ use crate::sched::context::{self, STEPS};
 use crate::sched::node::{self, AWAY, EFFECTIVE, Kind, Node, SlotRef};
 use crate::sched::remote::{self, Mail};
 use crate::sched::root::Root;
-use crate::task::header::{Header, Wait};
+use crate::task::header::Header;
 use crate::task::wake::{self, WakeRef};
 use std::fmt;
 use std::mem;
@@ -186,8 +186,7 @@ pub(crate) fn reason_of(mut at: *const Node) -> Reason {
     Reason::new(ReasonKind::Explicit)
 }
 
-/// The name of an operation, as `channel::recv`. One word: every task has room for one.
-pub(crate) type Op = &'static &'static str;
+pub(crate) use super::op::Op;
 
 /// An uncancellable section: the scopes around wait for it. Given back on drop, also on another thread.
 pub(crate) struct Hold(Option<SlotRef>);
@@ -299,7 +298,7 @@ impl Parked {
     unsafe fn counted(task: *const Header, op: Op, at: &'static Location<'static>) -> Self {
         // SAFETY: by contract.
         unsafe {
-            (*task).wait.set(Some(Wait { op, at }));
+            (*task).set_wait(op, at);
             Self { at: NonNull::new_unchecked(task.cast_mut()).cast(), began: (*task).node.stamp() }
         }
     }
@@ -315,7 +314,7 @@ impl Parked {
         let (task, mut node) = (context::task(), context::node());
         if !task.is_null() {
             // SAFETY: the context's task is alive and held.
-            unsafe { (*task).wait.set(Some(Wait { op, at })) };
+            unsafe { (*task).set_wait(op, at) };
         }
         let hold = shielded.then(Hold::take);
         let (mut began, mut foreign) = (0, None);

@@ -2,7 +2,7 @@
 
 use crate::error::Cancelled;
 use crate::sched::context;
-use crate::task::park::{self, Entry, Parked};
+use crate::task::park::{self, Entry, Op, Parked};
 use crate::task::wake::WakeRef;
 use std::future::Future;
 use std::panic::Location;
@@ -105,7 +105,7 @@ impl Future for AllTasksBlocked {
             let waste = root.with_idle(|idle| idle.remove(*key));
             drop(waste);
         }
-        let parked = Parked::new(cx, &"wait_all_tasks_blocked", this.at);
+        let parked = Parked::new(cx, Op::WaitAllTasksBlocked, this.at);
         let wake = WakeRef::from_waker(cx.waker());
         let key = root.with_idle(|idle| idle.add(this.cushion, wake));
         this.wait = Some((key, parked));

@@ -18,7 +18,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 /// What the task tree shows of a sleeper.
-const OP: Op = &"sleep";
+const OP: Op = Op::Sleep;
 
 /// A timer of some root: removed on drop, wherever that root is.
 struct Timer {
@@ -354,7 +354,7 @@ impl Future for SleepForever {
                 return Poll::Pending;
             }
         }
-        this.parked = Some(Parked::new(cx, &"sleep_forever", this.at));
+        this.parked = Some(Parked::new(cx, Op::SleepForever, this.at));
         Poll::Pending
     }
 }

@@ -3,14 +3,15 @@
 use super::check;
 use crate::sched::bell::Bell;
 use crate::sched::gate::Gate;
-use crate::sched::stack::{Admission, Link, Linked, Stack};
-use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sched::stack::{Admission, Linked, Place, Stack};
+use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use loom::sync::{Arc, Mutex, Notify};
 use loom::thread;
 
 /// A task's header, as far as wakes are concerned.
 struct Item {
-    link: Link<Item>,
+    next: AtomicPtr<Item>,
+    place: Place,
     /// The number of the root that owns it.
     owner: AtomicU32,
     /// Touched by whoever took the item from a stack, until it may be pushed again.
@@ -18,14 +19,23 @@ struct Item {
 }
 
 impl Linked for Item {
-    fn link(&self) -> &Link<Self> {
-        &self.link
+    fn next(&self) -> &AtomicPtr<Self> {
+        &self.next
+    }
+
+    fn place(&self) -> &Place {
+        &self.place
     }
 }
 
 impl Item {
     fn new(owner: u32) -> Self {
-        Self { link: Link::new(), owner: AtomicU32::new(owner), taken: AtomicBool::new(false) }
+        Self {
+            next: AtomicPtr::new(std::ptr::null_mut()),
+            place: Place::new(),
+            owner: AtomicU32::new(owner),
+            taken: AtomicBool::new(false),
+        }
     }
 }
 
@@ -51,7 +61,7 @@ impl Shore {
 
     /// As `remote::push`.
     fn push(&self, item: &Item) {
-        match item.link.admit(self.number) {
+        match item.place.admit(self.number) {
             // SAFETY: admitted; outlives the model.
             Admission::Granted => unsafe { self.stack.push(item) },
             Admission::There => {}
@@ -82,7 +92,7 @@ impl Shore {
 /// Two threads wake one task after they have changed something each; the root sleeps unless it is told. A lost wake is
 /// a deadlock, which loom reports.
 ///
-/// Fails with: a `load` in place of the read-modify-write in `Link::admit` for an item that is there (stale data seen
+/// Fails with: a `load` in place of the read-modify-write in `Place::admit` for an item that is there (stale data seen
 /// with the last wake); `Taken::next` that leaves the item marked; a bell that wakes nobody; `Bell::silence` after the
 /// stack was taken.
 #[test]
@@ -171,7 +181,7 @@ fn what_is_pushed_while_a_root_ends_is_drained_once() {
                 let root = root.clone();
                 thread::spawn(move || {
                     let item = &root.items[i];
-                    assert_eq!(item.link.admit(1), Admission::Granted);
+                    assert_eq!(item.place.admit(1), Admission::Granted);
                     // SAFETY: admitted; outlives the model.
                     unsafe { root.stack.push(item) };
                     if root.gate.is_shut() {

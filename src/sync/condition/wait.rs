@@ -18,7 +18,7 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-const OP: Op = &"Condition::wait";
+const OP: Op = Op::ConditionWait;
 
 #[derive(Debug)]
 enum Phase {
@@ -247,7 +247,7 @@ impl<G: Guard, F: FnMut(&mut G::Target) -> bool> Future for ConditionWaitWhile<'
                         return Poll::Ready(Err(cancelled));
                     }
                 },
-                Stage::Finished => polled_after_end("Condition::wait_while"),
+                Stage::Finished => polled_after_end(Op::ConditionWaitWhile),
             }
         }
     }

@@ -20,7 +20,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-const OP: Op = &"Mutex::lock";
+const OP: Op = Op::MutexLock;
 
 /// A value that one holder at a time may use, and that is waited for without blocking the thread.
 ///

@@ -19,9 +19,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
-const READ: Op = &"MemoryStream::read";
-const WRITE: Op = &"MemoryStream::write";
-const WRITE_ALL: Op = &"MemoryStream::write_all";
+const READ: Op = Op::MemoryStreamRead;
+const WRITE: Op = Op::MemoryStreamWrite;
+const WRITE_ALL: Op = Op::MemoryStreamWriteAll;
 
 /// Makes two streams that are connected: what is written to one is read from the other. Each direction takes in
 /// `capacity` bytes that have not been read.
