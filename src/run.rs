@@ -1,7 +1,7 @@
 //! Running: the entry into a backend, and the settings of a run.
 
 use crate::backend::{self, Backend, UnknownBackend};
-use crate::cancel::region::{drop_in_root, in_root};
+use crate::cancel::region::{drop_in_root, in_root, own_root};
 use crate::inspect::{Instrument, Tree};
 use crate::sched::context;
 use crate::sched::root::{Root, Turn};
@@ -388,7 +388,7 @@ impl<F: Future> Future for Hosted<F> {
                 *this.own = Some(Root::begin(builder.hosted_settings()));
             }
         }
-        in_root(this.own, cx, |cx| match this.fut.as_mut().as_pin_mut() {
+        in_root(own_root(this.own), cx, |cx| match this.fut.as_mut().as_pin_mut() {
             Some(fut) => fut.poll(cx),
             None => unreachable!("only drop takes the future"),
         })

@@ -9,7 +9,7 @@ use super::core::{CoreSlot, Panic, keep_first};
 use super::errors::Errors;
 use super::inbox::Inbox;
 use crate::cancel::ScopeShared;
-use crate::cancel::region::{as_outermost, drop_in_root, strip};
+use crate::cancel::region::{as_outermost, drop_in_root, own_root, strip};
 use crate::cancel::slot::attach;
 use crate::error::{Reason, TaskError};
 use crate::sched::context;
@@ -327,17 +327,28 @@ where
 
     #[inline(never)]
     fn poll_outermost(&self, cx: &mut Context<'_>) -> Poll<M::Out> {
-        let mut own = self.own.take();
-        let result = as_outermost(&mut own, cx, |cx| {
+        let root = match self.own.get() {
+            Some(root) => root,
+            None => self.begin_own(),
+        };
+        let result = as_outermost(root, cx, |cx| {
             ready!(self.poll_inside::<true>(cx));
             self.outcome.set(Some(self.conclude()));
             Poll::Ready(())
         });
         if result.is_ready() {
-            drop_in_root(&mut own, || ());
+            drop_in_root(&mut self.own.take(), || ());
         }
-        self.own.set(own);
         result.map(|()| self.finish())
+    }
+
+    /// Makes the root of a nursery that is the outermost future. It stays the nursery's if the poll panics.
+    #[cold]
+    fn begin_own(&self) -> &'static Root {
+        let mut own = None;
+        let root = own_root(&mut own).unwrap_or_else(|| unreachable!("there is no root around"));
+        self.own.set(own);
+        root
     }
 
     #[cold]

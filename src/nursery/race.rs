@@ -5,7 +5,7 @@
 use super::child::spawn_branch;
 use super::core::{CoreSlot, Panic};
 use super::errors::Errors;
-use crate::cancel::region::{drop_in_root, in_root, strip};
+use crate::cancel::region::{drop_in_root, in_root, own_root, strip};
 use crate::cancel::slot::attach;
 use crate::error::{Error, Result, TaskError};
 use crate::sched::context;
@@ -76,13 +76,11 @@ impl<T> Racing<T> {
     /// `enter` spawns the branches, at the first poll.
     fn poll(&mut self, cx: &mut Context<'_>, mut enter: impl FnMut(&Entrance<'_, T>)) -> Poll<Result<T>> {
         assert!(!self.finished, "a race was polled after it had finished");
-        let mut own = self.own.take();
-        let result = in_root(&mut own, cx, |cx| self.poll_inside(cx, &mut enter));
+        let result = in_root(own_root(&mut self.own), cx, |cx| self.poll_inside(cx, &mut enter));
         if result.is_ready() {
-            drop_in_root(&mut own, || ());
+            drop_in_root(&mut self.own, || ());
             self.finished = true;
         }
-        self.own = own;
         match ready!(result) {
             Ok(result) => Poll::Ready(result),
             Err(panic) => resume_unwind(panic),

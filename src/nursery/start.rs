@@ -16,7 +16,7 @@ use super::errors::Errors;
 use super::inbox::Inbox;
 use super::open::{Job, Shared, move_task};
 use super::task::{Name, introduce};
-use crate::cancel::region::{drop_in_root, in_root};
+use crate::cancel::region::{drop_in_root, in_root, own_root};
 use crate::cancel::slot::attach;
 use crate::error::{Error, Result, StartError, TaskError};
 use crate::sched::context;
@@ -197,13 +197,11 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<P, E>> {
         assert!(!self.finished, "a `start` future was polled after it had finished");
-        let mut own = self.own.take();
-        let result = in_root(&mut own, cx, |cx| self.poll_inside(cx));
+        let result = in_root(own_root(&mut self.own), cx, |cx| self.poll_inside(cx));
         if result.is_ready() {
-            drop_in_root(&mut own, || ());
+            drop_in_root(&mut self.own, || ());
             self.finished = true;
         }
-        self.own = own;
         result
     }
 

@@ -1,7 +1,7 @@
 //! Sleeping.
 
 use super::{Checkpoint, Instant, nanos};
-use crate::cancel::region::{drop_in_root, in_root};
+use crate::cancel::region::{drop_in_root, in_root, own_root};
 use crate::error::Cancelled;
 use crate::sched::context;
 use crate::sched::remote::{self, Mail};
@@ -142,12 +142,10 @@ impl Sleep {
         if self.own.is_none() && !context::root().is_null() {
             return self.poll_inside(cx);
         }
-        let mut own = self.own.take();
-        let result = in_root(&mut own, cx, |cx| self.poll_inside(cx));
+        let result = in_root(own_root(&mut self.own), cx, |cx| self.poll_inside(cx));
         if result.is_ready() {
-            drop_in_root(&mut own, || ());
+            drop_in_root(&mut self.own, || ());
         }
-        self.own = own;
         result
     }
 
