@@ -7,7 +7,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::task::{LocalSet, spawn_local, yield_now};
 
 use super::{
-    groups,
+    floor, groups,
     hosts::{Arrivals, on_trine, park, park_all, poll_once, tokio_runtime},
 };
 #[cfg(feature = "peers-uring")]
@@ -27,6 +27,7 @@ pub(crate) static WORKLOADS: &[Workload] = &[Workload {
     goal: ">= 2x compio",
     contenders: &[
         Contender::native(trine_drop),
+        Contender::reference(floor::NAME, floor::drop_waiters).note(floor::NOTE),
         Contender::peer("FuturesUnordered", unordered_drop),
         Contender::peer("futures-buffered", groups::buffered_drop),
         Contender::peer("LocalSet", local_drop).note("the whole LocalSet is dropped"),

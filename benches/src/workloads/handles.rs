@@ -8,7 +8,7 @@ use tokio::task::spawn_local;
 #[cfg(feature = "peers-uring")]
 use super::uring::{Compio, Glommio, Monoio};
 use super::{
-    groups,
+    floor, groups,
     hosts::{on_local_set, on_smol, on_tokio, on_trine},
     local::{self, TokioLocal},
     spawn::{NO_GUARD, batches, child, join_set, unordered},
@@ -27,6 +27,7 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         goal: ">= 2.8x glommio",
         contenders: &[
             Contender::native(trine_one),
+            Contender::reference(floor::NAME, floor::one).note(floor::NOTE),
             Contender::peer("FuturesUnordered", unordered_one).note(NO_GUARD),
             Contender::peer("LocalSet", local_one),
             Contender::peer("tokio spawn", tokio_one),

@@ -6,6 +6,8 @@
 
 mod cancel;
 mod dropping;
+#[expect(unsafe_code, reason = "a nursery in plain code: its children are in slots of raw memory")]
+mod floor;
 pub(crate) mod groups;
 mod handles;
 pub(crate) mod hosts;

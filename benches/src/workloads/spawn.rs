@@ -8,7 +8,7 @@ use tokio::task::{JoinSet, spawn_local};
 #[cfg(feature = "peers-uring")]
 use super::uring::{Compio, Glommio, Monoio};
 use super::{
-    groups,
+    floor, groups,
     hosts::{Countdown, LocalCountdown, on_local_set, on_smol, on_tokio, on_trine},
     local::{self, TokioLocal},
     python::{self, AnyIo, Trio},
@@ -24,6 +24,7 @@ macro_rules! bulk {
     ($batch:literal $(, $python:expr)*) => {
         [
             Contender::native(|ops| trine_start_soon(ops, $batch)),
+            Contender::reference(floor::NAME, |ops| floor::bulk(ops, $batch)).note(floor::NOTE),
             Contender::peer("FuturesUnordered", |ops| unordered(ops, $batch)).note(NO_GUARD),
             Contender::peer("LocalSet", |ops| local_detached(ops, $batch)).note(DETACHED),
             Contender::peer("tokio spawn", |ops| tokio_detached(ops, $batch)).note(DETACHED),
