@@ -63,7 +63,7 @@ cfg_if::cfg_if! {
             /// Registers the process at the first call. The answer is the same for all of its threads.
             #[inline(always)]
             pub(crate) fn is_available() -> bool {
-                match STATE.load(Ordering::Relaxed) {
+                match STATE.load(Ordering::Acquire) {
                     AVAILABLE => true,
                     ABSENT => false,
                     _ => register(),
@@ -75,7 +75,7 @@ cfg_if::cfg_if! {
             #[inline(never)]
             fn register() -> bool {
                 let answer = if membarrier(REGISTER_PRIVATE_EXPEDITED) { AVAILABLE } else { ABSENT };
-                let first = STATE.compare_exchange(UNKNOWN, answer, Ordering::Relaxed, Ordering::Relaxed);
+                let first = STATE.compare_exchange(UNKNOWN, answer, Ordering::AcqRel, Ordering::Acquire);
                 first.map_or_else(|earlier| earlier, |_| answer) == AVAILABLE
             }
 
