@@ -37,7 +37,13 @@ pub(crate) const ROUNDS: u16 = 100;
 /// The root of a future's own, if it is the outermost; made at its first poll. It stays the future's if the poll panics.
 #[inline(always)]
 pub(crate) fn own_root(own: &mut Option<&'static Root>) -> Option<&'static Root> {
-    context::root().is_null().then(|| *own.get_or_insert_with(|| Root::begin(crate::run::Settings::hosted())))
+    context::root().is_null().then(|| *own.get_or_insert_with(new_root))
+}
+
+/// A root for an outermost future.
+#[cold]
+pub(crate) fn new_root() -> &'static Root {
+    Root::begin(crate::run::Settings::hosted())
 }
 
 /// Runs `f` inside a root: the future's [own](own_root), or the context's.

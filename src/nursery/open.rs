@@ -9,7 +9,7 @@ use super::core::{CoreSlot, Panic, keep_first};
 use super::errors::Errors;
 use super::inbox::Inbox;
 use crate::cancel::ScopeShared;
-use crate::cancel::region::{as_outermost, drop_in_root, own_root, strip};
+use crate::cancel::region::{as_outermost, drop_in_root, new_root, strip};
 use crate::cancel::slot::attach;
 use crate::error::{Reason, TaskError};
 use crate::sched::context;
@@ -327,10 +327,9 @@ where
 
     #[inline(never)]
     fn poll_outermost(&self, cx: &mut Context<'_>) -> Poll<M::Out> {
-        let root = match self.own.get() {
-            Some(root) => root,
-            None => self.begin_own(),
-        };
+        // It stays the nursery's if the poll panics.
+        let root = self.own.get().unwrap_or_else(new_root);
+        self.own.set(Some(root));
         let result = as_outermost(root, cx, |cx| {
             ready!(self.poll_inside::<true>(cx));
             self.outcome.set(Some(self.conclude()));
@@ -340,15 +339,6 @@ where
             drop_in_root(&mut self.own.take(), || ());
         }
         result.map(|()| self.finish())
-    }
-
-    /// Makes the root of a nursery that is the outermost future. It stays the nursery's if the poll panics.
-    #[cold]
-    fn begin_own(&self) -> &'static Root {
-        let mut own = None;
-        let root = own_root(&mut own).unwrap_or_else(|| unreachable!("there is no root around"));
-        self.own.set(own);
-        root
     }
 
     #[cold]
