@@ -78,6 +78,10 @@ pub(crate) enum Metric {
     Cpu,
 }
 
+/// What must be said of a floor.
+const FLOOR: &str = "the least that children cost: stored, linked, queued, polled under a guard, dropped, unlinked; no scopes, errors, \
+                     deadlines, budgets, or other threads";
+
 /// Whose figure a contender gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -87,6 +91,8 @@ pub(crate) enum Side {
     Peer,
     /// Shown for scale, not counted as a peer: foreign parts on trine's scheduler, or what does no like work.
     Reference,
+    /// The least that the work costs; not a peer either.
+    Floor,
 }
 
 /// One program that does the workload.
@@ -123,6 +129,11 @@ impl Contender {
     /// A contender for scale.
     pub(crate) const fn reference(name: &'static str, run: fn(usize) -> Measurement) -> Self {
         Self { name, side: Side::Reference, run, note: "", available: anywhere }
+    }
+
+    /// The floor of a row.
+    pub(crate) const fn floor(run: fn(usize) -> Measurement) -> Self {
+        Self { name: "floor", side: Side::Floor, run, note: FLOOR, available: anywhere }
     }
 
     /// Adds what must be said for the comparison to be honest.

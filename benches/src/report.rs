@@ -112,7 +112,7 @@ impl Row {
 pub(crate) fn shown(side: Side, name: &str) -> String {
     match side {
         Side::Trine => format!("trine, {name}"),
-        Side::Peer | Side::Reference => name.to_owned(),
+        Side::Peer | Side::Reference | Side::Floor => name.to_owned(),
     }
 }
 
@@ -121,6 +121,9 @@ struct JsonRow {
     workload: &'static str,
     trine: BTreeMap<&'static str, f64>,
     peers: BTreeMap<&'static str, f64>,
+    /// The least that the work costs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    floor: Option<f64>,
     ratio_best_peer: Option<f64>,
     target: Option<f64>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -137,7 +140,8 @@ pub(crate) fn json(rows: &[Row]) -> String {
         JsonRow {
             workload: row.workload.name,
             trine: side(|side| side == Side::Trine),
-            peers: side(|side| side != Side::Trine),
+            peers: side(|side| matches!(side, Side::Peer | Side::Reference)),
+            floor: row.entries.iter().find(|entry| entry.contender.side == Side::Floor).map(|entry| entry.nanos),
             ratio_best_peer: row.best_peer().map(|best| best.ratio.median),
             target: row.workload.target,
             absent: row.absent.iter().map(|absent| (absent.name, absent.reason.clone())).collect(),

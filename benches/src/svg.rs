@@ -54,7 +54,7 @@ pub(crate) fn draw(rows: &[Row], machine: &str) -> String {
             let fill = match entry.contender.side {
                 Side::Trine => "#c0392b",
                 Side::Peer => "#7f9db9",
-                Side::Reference => "#c9d6e2",
+                Side::Reference | Side::Floor => "#c9d6e2",
             };
             let length = entry.nanos.max(1.0).log10() * DECADE;
             let base = y + BAR - 5.0;

@@ -198,7 +198,7 @@ fn point(name: &'static str, side: Side, run: Run, size: usize, ops: usize) -> R
     };
     let measurement = match side {
         Side::Trine => hosts::on_backend(name, || program(ops, size)),
-        Side::Peer | Side::Reference => program(ops, size),
+        Side::Peer | Side::Reference | Side::Floor => program(ops, size),
     };
     Ok(measurement.nanos(metric))
 }

@@ -27,7 +27,7 @@ pub(crate) static WORKLOADS: &[Workload] = &[Workload {
     goal: ">= 2x compio",
     contenders: &[
         Contender::native(trine_drop),
-        Contender::reference(floor::NAME, floor::drop_waiters).note(floor::NOTE),
+        Contender::floor(floor::drop_waiters),
         Contender::peer("FuturesUnordered", unordered_drop),
         Contender::peer("futures-buffered", groups::buffered_drop),
         Contender::peer("LocalSet", local_drop).note("the whole LocalSet is dropped"),

@@ -24,12 +24,6 @@ use super::{
 };
 use crate::harness::{Measurement, Stopwatch};
 
-/// What the contender is called.
-pub(super) const NAME: &str = "floor";
-/// What must be said of it.
-pub(super) const NOTE: &str = "stored, linked, queued, polled under a guard, dropped, unlinked: no scopes, errors, deadlines, \
-     budgets, or other threads";
-
 /// Of a slot, in bytes.
 const SIZE: usize = 128;
 

@@ -27,7 +27,7 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         goal: ">= 2.8x glommio",
         contenders: &[
             Contender::native(trine_one),
-            Contender::reference(floor::NAME, floor::one).note(floor::NOTE),
+            Contender::floor(floor::one),
             Contender::peer("FuturesUnordered", unordered_one).note(NO_GUARD),
             Contender::peer("LocalSet", local_one),
             Contender::peer("tokio spawn", tokio_one),

@@ -24,7 +24,7 @@ macro_rules! bulk {
     ($batch:literal $(, $python:expr)*) => {
         [
             Contender::native(|ops| trine_start_soon(ops, $batch)),
-            Contender::reference(floor::NAME, |ops| floor::bulk(ops, $batch)).note(floor::NOTE),
+            Contender::floor(|ops| floor::bulk(ops, $batch)),
             Contender::peer("FuturesUnordered", |ops| unordered(ops, $batch)).note(NO_GUARD),
             Contender::peer("LocalSet", |ops| local_detached(ops, $batch)).note(DETACHED),
             Contender::peer("tokio spawn", |ops| tokio_detached(ops, $batch)).note(DETACHED),
