@@ -349,7 +349,7 @@ where
         if let Some(scope) = &scope {
             scope.claim();
         }
-        // SAFETY: who polls sees to it that the context has a root; the errors live in this cell.
+        // SAFETY: there is a root in the context, around or the nursery's own; the errors live in this cell.
         unsafe {
             let core = CoreSlot::open(&shared.errors, scope, self.at);
             shared.core.set(core);

@@ -179,18 +179,6 @@ impl Frame {
         })
     }
 
-    /// The same for a turn, in the main task's frame. Its budgets are set for each of its polls.
-    #[inline(always)]
-    pub(crate) fn enter_turn(a: &Ambient, root: *const Root, main: *const Header) -> Self {
-        let saved = (!a.root.get().is_null()).then(|| Saved::of(a));
-        a.root.set(root);
-        a.node.set(main.cast());
-        a.task.set(main);
-        // SAFETY: the main task is alive for as long as its root.
-        a.locals.set(unsafe { (*main).locals() });
-        Self(saved)
-    }
-
     /// Hides scopes and task.
     pub(crate) fn isolate() -> Self {
         ambient(|a| {

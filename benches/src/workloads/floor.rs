@@ -200,7 +200,7 @@ impl Floor {
 
     #[inline(always)]
     fn spawn<F: Future<Output = ()>>(&self, future: F) {
-        const { assert!(size_of::<Plain<F>>() <= SIZE, "it fits a slot") };
+        const { assert!(size_of::<Plain<F>>() <= SIZE && align_of::<F>() <= SIZE, "it fits a slot") };
         let slot = self.take();
         // SAFETY: there is room behind the head.
         unsafe {
@@ -211,7 +211,7 @@ impl Floor {
 
     #[inline(always)]
     fn spawn_with_value<F: Future>(&self, future: F) -> Handle<'_, F::Output> {
-        const { assert!(size_of::<Valued<F>>() <= SIZE, "it fits a slot") };
+        const { assert!(size_of::<Valued<F>>() <= SIZE && align_of::<F>() <= SIZE, "it fits a slot") };
         let slot = self.take();
         let valued = slot.cast_mut().cast::<Valued<F>>();
         // SAFETY: there is room behind the head.

@@ -14,7 +14,6 @@ use crate::sched::timers::Target;
 use crate::task::{header, wake};
 use crate::time::Instant;
 use std::mem;
-use std::ptr;
 use std::task::{Context, Poll};
 
 /// What a turn came to.
@@ -55,11 +54,15 @@ impl Root {
         moved: bool,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Turn<T> {
-        // SAFETY: this thread's.
-        let a = unsafe { &*context::pointer() };
-        self.thread.store(ptr::from_ref(a).cast_mut(), std::sync::atomic::Ordering::Relaxed);
+        let _frame = Frame::enter_root(self);
+        self.thread.store(context::pointer().cast_mut(), std::sync::atomic::Ordering::Relaxed);
         let main = self.main.get();
-        let _frame = Frame::enter_turn(a, self, main);
+        context::ambient(|a| {
+            a.task.set(main);
+            a.node.set(main.cast());
+            // SAFETY: the main task is alive for as long as the root.
+            a.locals.set(unsafe { (*main).locals() });
+        });
         let waker = wake::lend(main);
         let mut cx = Context::from_waker(&waker);
         self.budget.set(BUDGET);
@@ -83,8 +86,10 @@ impl Root {
                 }
                 // SAFETY: alive, held.
                 unsafe { (*main).clear(header::QUEUED) };
-                a.steps.set(context::STEPS);
-                a.delivered.set(0);
+                context::ambient(|a| {
+                    a.steps.set(context::STEPS);
+                    a.delivered.set(0);
+                });
                 if let Poll::Ready(value) = poll(&mut cx) {
                     break Turn::Ready(value);
                 }
