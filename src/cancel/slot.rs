@@ -191,12 +191,12 @@ impl ScopeSlot {
             Deadline::At(at) => {
                 // SAFETY: a scope's or nursery's, in use.
                 let target = unsafe { Target::scope(&self.node, root) };
-                root.timers.borrow_mut().insert_at(at, target)
+                root.new_timers().insert_at(at, target)
             }
             Deadline::After(d) => {
                 // SAFETY: as above.
                 let target = unsafe { Target::scope(&self.node, root) };
-                root.timers.borrow_mut().insert_after(nanos(d), target)
+                root.new_timers().insert_after(nanos(d), target)
             }
         };
         self.timer.set(Some(key));

@@ -16,7 +16,7 @@ use crate::cancel::region::{Judgement, judge};
 use crate::error::TaskError;
 use crate::sched::context::{self, Ambient, BatchFrame, Restore};
 use crate::sched::node::{self, AWAY, EFFECTIVE, EXTRAS};
-use crate::sched::root::Root;
+use crate::sched::root::{Root, Special};
 use crate::sched::wakes::Wakes;
 use crate::task::header::{self, DONE, End, Header, QUEUED};
 use crate::task::local::Locals;
@@ -56,10 +56,10 @@ impl CoreSlot {
         }
         // SAFETY: by contract.
         unsafe {
-            if is_special(root) {
-                self.run_queue::<E, true>(root, BATCHES);
-            } else {
-                self.run_queue::<E, false>(root, BATCHES);
+            match how(root) {
+                Special::No => self.run_queue::<E, PLAIN>(root, BATCHES),
+                Special::Limited => self.run_queue::<E, LIMITED>(root, BATCHES),
+                Special::Yes => self.run_specially::<E>(root, BATCHES),
             }
         }
     }
@@ -80,10 +80,10 @@ impl CoreSlot {
         }
         // SAFETY: by contract.
         unsafe {
-            if is_special(root) {
+            if how(root) != Special::No {
                 self.run_specially::<E>(root, batches);
             } else {
-                self.run_queue::<E, false>(root, batches);
+                self.run_queue::<E, PLAIN>(root, batches);
             }
         }
     }
@@ -91,14 +91,14 @@ impl CoreSlot {
     #[inline(never)]
     unsafe fn run_specially<E: TaskError>(&self, root: &Root, batches: u32) {
         // SAFETY: by contract.
-        unsafe { self.run_queue::<E, true>(root, batches) }
+        unsafe { self.run_queue::<E, SPECIAL>(root, batches) }
     }
 
     /// The queue is not empty.
     #[inline(always)]
-    unsafe fn run_queue<E: TaskError, const SPECIAL: bool>(&self, root: &Root, batches: u32) {
+    unsafe fn run_queue<E: TaskError, const HOW: u8>(&self, root: &Root, batches: u32) {
         let mut left = batches;
-        let mut last = if SPECIAL { self.permute(root) } else { self.tail.get() };
+        let mut last = if HOW == SPECIAL { self.permute(root) } else { self.tail.get() };
         // SAFETY: this thread's.
         let a = unsafe { &*context::pointer() };
         let frame = BatchFrame::save(a);
@@ -117,7 +117,7 @@ impl CoreSlot {
                 self.tail.set(next);
             }
             // SAFETY: held; the task is this nursery's.
-            unsafe { poll_task::<E, SPECIAL>(h, root, a, &frame) };
+            unsafe { poll_task::<E, HOW>(h, root, a, &frame) };
             let budget = root.budget.get() - 1;
             root.budget.set(budget);
             if budget < 0 {
@@ -129,11 +129,11 @@ impl CoreSlot {
                 if last.is_null() || left == 0 {
                     break;
                 }
-                if SPECIAL {
+                if HOW == SPECIAL {
                     last = self.permute(root);
                 }
             }
-            if SPECIAL && !root.host_has_budget() {
+            if HOW != PLAIN && !root.host_has_budget() {
                 break;
             }
         }
@@ -174,16 +174,21 @@ impl CoreSlot {
     }
 }
 
-/// An order that a test asked for, an instrument, a host that limits, or task locals around.
+/// How a queue is run: what [`Special`] says, where what is special is told apart.
+const PLAIN: u8 = 0;
+const LIMITED: u8 = 1;
+const SPECIAL: u8 = 2;
+
+/// Task locals around are special, too.
 #[inline(always)]
-fn is_special(root: &Root) -> bool {
-    root.is_special() || !context::ambient(|a| a.locals.get()).is_null()
+fn how(root: &Root) -> Special {
+    if context::ambient(|a| a.locals.get()).is_null() { root.special() } else { Special::Yes }
 }
 
 /// # Safety
 /// This thread holds `root`, the owner; the task was taken from its nursery's queue. The locals in force are the frame's.
 #[inline(always)]
-unsafe fn poll_task<E: TaskError, const SPECIAL: bool>(h: &Header, root: &Root, a: &Ambient, frame: &BatchFrame) {
+unsafe fn poll_task<E: TaskError, const HOW: u8>(h: &Header, root: &Root, a: &Ambient, frame: &BatchFrame) {
     // SAFETY: by contract.
     unsafe {
         if h.has(DONE | EFFECTIVE | EXTRAS | AWAY) {
@@ -191,7 +196,7 @@ unsafe fn poll_task<E: TaskError, const SPECIAL: bool>(h: &Header, root: &Root, 
         } else {
             // It was `QUEUED`; a task is no shield.
             h.node.set_flags(0);
-            poll_live::<E, SPECIAL>(h, root, a, frame, |cx| {
+            poll_live::<E, HOW>(h, root, a, frame, |cx| {
                 if h.node.is_effective() { judge_task(h, root, false, false, cx) } else { true }
             });
         }
@@ -213,7 +218,7 @@ unsafe fn poll_uncommonly<E: TaskError>(h: &Header, frame: &BatchFrame) {
             return forget_done(h);
         }
         h.clear(QUEUED);
-        poll_live::<E, true>(h, root, a, frame, |cx| {
+        poll_live::<E, SPECIAL>(h, root, a, frame, |cx| {
             // The shield of a scope around may have gone up meanwhile.
             let told = cancelled_before && root.deliveries.get() != deliveries;
             !h.node.is_effective() || judge_task(h, root, cancelled_before, told, cx)
@@ -228,7 +233,7 @@ unsafe fn poll_uncommonly<E: TaskError>(h: &Header, frame: &BatchFrame) {
 /// # Safety
 /// As [`poll_task`].
 #[inline(always)]
-unsafe fn poll_live<E: TaskError, const SPECIAL: bool>(
+unsafe fn poll_live<E: TaskError, const HOW: u8>(
     h: &Header,
     root: &Root,
     a: &Ambient,
@@ -239,7 +244,7 @@ unsafe fn poll_live<E: TaskError, const SPECIAL: bool>(
     let vtable = h.vtable.get();
     a.node.set(&h.node);
     a.task.set(h);
-    if SPECIAL {
+    if HOW == SPECIAL {
         a.locals.set(locals_of(h, frame.locals));
     }
     a.steps.set(context::STEPS);
@@ -250,7 +255,11 @@ unsafe fn poll_live<E: TaskError, const SPECIAL: bool>(
     let poll = unsafe { vtable.poll::<E>() };
     // SAFETY: the slot is in use and its future alive.
     let polled = catch_unwind(AssertUnwindSafe(|| unsafe {
-        if SPECIAL && root.instrumented.get() { poll_instrumented::<E>(h, root, &mut cx) } else { poll(h, &mut cx) }
+        if HOW == SPECIAL && root.instrumented.get() {
+            poll_instrumented::<E>(h, root, &mut cx)
+        } else {
+            poll(h, &mut cx)
+        }
     }));
     // SAFETY: held; the future is alive, until it is polled for the last time.
     unsafe {
@@ -261,7 +270,7 @@ unsafe fn poll_live<E: TaskError, const SPECIAL: bool>(
                 }
             }
             Ok(Poll::Ready(Ok(()))) => {
-                let is_watched = SPECIAL && root.instrumented.get();
+                let is_watched = HOW == SPECIAL && root.instrumented.get();
                 let end = vtable.end;
                 if end == End::Leaves || is_watched || !node::retire_plainly(&h.node) {
                     end_task(h, frame);

@@ -14,10 +14,13 @@ use std::task::{Context, Poll, Waker};
 
 /// What `will_wake` goes by.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Identity(usize, usize);
+pub(super) struct Identity(usize, usize);
 
 impl Identity {
-    fn of(waker: &Waker) -> Self {
+    /// No waker's: each has a vtable.
+    pub(super) const NONE: Self = Self(0, 0);
+
+    pub(super) fn of(waker: &Waker) -> Self {
         Self(waker.data().addr(), std::ptr::from_ref(waker.vtable()).addr())
     }
 }

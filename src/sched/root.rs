@@ -22,6 +22,7 @@ use super::context::{self, Ambient, Frame};
 use super::count::Count;
 use super::gate::{Gate, Hold};
 use super::idle::Idle;
+use super::polled::Identity;
 use super::pool::Pool;
 use super::remote::{self, After, Mail};
 use super::stack::Stack;
@@ -32,7 +33,7 @@ use crate::task::header::Header;
 use crate::task::park;
 use crate::testing::Order;
 use crate::time::Instant;
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::mem;
 use std::ptr;
 use std::sync::Arc;
@@ -72,13 +73,15 @@ pub(crate) struct Root {
     /// `Cancelled` errors delivered so far.
     pub(crate) deliveries: Cell<u64>,
     pub(crate) timers: RefCell<Timers>,
+    /// There may be timers.
+    is_timed: Cell<bool>,
     settings: RefCell<Option<Arc<Settings>>>,
     pub(crate) order: Cell<Order>,
     pub(crate) instrumented: Cell<bool>,
     /// Locks in slots are not biased: there is no barrier.
     revokes_locks: Cell<bool>,
     /// An order other than first-in first-out, an instrument, or a host that limits: one question for all.
-    special: Cell<bool>,
+    special: Cell<Special>,
     seed: Cell<u64>,
     next_id: Cell<u64>,
     /// The last reading of the clock.
@@ -92,8 +95,21 @@ pub(crate) struct Root {
     host_limits: Cell<bool>,
     /// It has said so in this turn.
     host_refused: Cell<bool>,
-    /// The waker that the bell has, to compare with.
+    /// The waker that the bell has.
     host: RefCell<Option<Arc<Waker>>>,
+    /// That waker, to compare with.
+    host_identity: Cell<Identity>,
+}
+
+/// How the tasks of a root are run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Special {
+    /// In order, unseen, for as long as the root's budget lasts.
+    No,
+    /// So, but the host is asked before each.
+    Limited,
+    /// In an order that a test asked for, or before an instrument.
+    Yes,
 }
 
 // SAFETY: the holder's half is touched only by the thread that holds the root; the hold is handed over with
@@ -135,10 +151,11 @@ impl Root {
             budget: Cell::new(BUDGET),
             deliveries: Cell::new(0),
             timers: RefCell::new(Timers::new()),
+            is_timed: Cell::new(false),
             settings: RefCell::new(None),
             order: Cell::new(Order::Fifo),
             instrumented: Cell::new(false),
-            special: Cell::new(false),
+            special: Cell::new(Special::No),
             revokes_locks: Cell::new(true),
             seed: Cell::new(0),
             next_id: Cell::new(next_task_ids()),
@@ -149,6 +166,7 @@ impl Root {
             host_limits: Cell::new(false),
             host_refused: Cell::new(false),
             host: RefCell::new(None),
+            host_identity: Cell::new(Identity::NONE),
         }
     }
 
@@ -164,7 +182,8 @@ impl Root {
         });
         root.instrumented.set(settings.instrument.is_some());
         root.revokes_locks.set(!crate::sync::bias::barrier::is_available());
-        root.special.set(settings.instrument.is_some() || settings.order != Order::Fifo);
+        let is_plain = settings.instrument.is_none() && settings.order == Order::Fifo;
+        root.special.set(if is_plain { Special::No } else { Special::Yes });
         root.is_virtual.set(settings.clock.is_virtual());
         root.counts_wakers.store(settings.clock.is_virtual(), Ordering::Relaxed);
         root.host_limits.set(false);
@@ -227,6 +246,7 @@ impl Root {
         unsafe { remote::read_mail(self, &mut after) };
         let settings = self.settings.borrow_mut().take();
         let host = self.host.borrow_mut().take();
+        self.host_identity.set(Identity::NONE);
         // Of tasks that yielded in the last pass: they count on this root.
         let paused = mem::take(&mut *self.paused.borrow_mut());
         drop(frame);
@@ -258,6 +278,7 @@ impl Root {
         unsafe { self.pool.clear() };
         self.count.reset();
         *self.timers.borrow_mut() = Timers::new();
+        self.is_timed.set(false);
         self.escaped.store(0, Ordering::Relaxed);
         self.escaped_here.set(0);
         self.bell.silence();
@@ -405,6 +426,19 @@ impl Root {
         f(self.settings.borrow().as_ref().expect("a root in use has settings"))
     }
 
+    /// The timers, for one who makes one.
+    #[inline(always)]
+    pub(crate) fn new_timers(&self) -> RefMut<'_, Timers> {
+        self.is_timed.set(true);
+        self.timers.borrow_mut()
+    }
+
+    /// The earliest deadline, of those that are resolved.
+    #[inline(always)]
+    fn next_deadline(&self) -> Option<Instant> {
+        if self.is_timed.get() { self.timers.borrow_mut().next() } else { None }
+    }
+
     /// The clock, read now.
     pub(crate) fn read_clock(&self) -> Instant {
         // An ended root has no clock any more.
@@ -421,6 +455,12 @@ impl Root {
 
     #[inline(always)]
     pub(crate) fn is_special(&self) -> bool {
+        self.special.get() != Special::No
+    }
+
+    /// As [`Root::is_special`]; and if so, by what.
+    #[inline(always)]
+    pub(crate) fn special(&self) -> Special {
         self.special.get()
     }
 
@@ -448,7 +488,7 @@ impl Root {
 
     /// Whether this is the waker that the bell has. Holder only.
     fn knows_host(&self, waker: &Waker) -> bool {
-        self.host.borrow().as_ref().is_some_and(|host| host.will_wake(waker))
+        self.host_identity.get() == Identity::of(waker)
     }
 
     /// True: there was another one. Runs foreign code, so nobody holds the root but for a moment.
@@ -458,6 +498,7 @@ impl Root {
         let old = self.bell.set_host(Some(Arc::clone(&new)));
         let known = {
             let _hold = self.hold();
+            self.host_identity.set(Identity::of(&new));
             self.host.replace(Some(new))
         };
         drop(known);
@@ -478,7 +519,9 @@ impl Root {
         if !has_budget {
             self.host_limits.set(true);
             self.host_refused.set(true);
-            self.special.set(true);
+            if !self.is_special() {
+                self.special.set(Special::Limited);
+            }
         }
         has_budget
     }

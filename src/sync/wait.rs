@@ -164,7 +164,7 @@ impl<W> From<Option<W>> for Wakes<W> {
 
 impl Wakes {
     /// Wakes them all, even if the code of one waker panics. Not with a lock held.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn wake(self) {
         match self {
             Self::None => {}

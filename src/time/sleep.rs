@@ -130,7 +130,7 @@ impl Sleep {
             let root = &*context::root();
             (root, Parked::of(task, root, OP, self.at), Target::wake_plain(task))
         };
-        let key = root.timers.borrow_mut().insert_after(self.nanos, target);
+        let key = root.new_timers().insert_after(self.nanos, target);
         let waiting = Stage::Waiting(Timer::new(root, key), parked, Given::Duration);
         // SAFETY: what stands there has nothing to drop.
         unsafe { ptr::write(&raw mut self.stage, waiting) };
@@ -219,7 +219,7 @@ impl Sleep {
     fn wait(&mut self, root: &Root, cx: &mut Context<'_>, given: Given, nanos: u64) {
         let parked = Parked::new(cx, OP, self.at);
         let target = Target::wake_at(cx.waker(), root);
-        let mut timers = root.timers.borrow_mut();
+        let mut timers = root.new_timers();
         let key = match given {
             Given::Duration => timers.insert_after(nanos, target),
             Given::Deadline => timers.insert_at(Instant::from_nanos(nanos), target),

@@ -68,8 +68,11 @@ impl Root {
         self.budget.set(BUDGET);
         self.host_refused.set(false);
         let mut passes = 0;
+        if self.is_timed.get() {
+            self.is_timed.set(self.timers.borrow().pending() > 0);
+        }
         // Without a timer nobody asks. One that is made in this turn is resolved with a reading of its own, or has its alarm.
-        if self.is_virtual.get() || self.timers.borrow_mut().next().is_some() {
+        if self.is_virtual.get() || self.next_deadline().is_some() {
             self.read_clock();
         }
         if moved {
@@ -98,7 +101,7 @@ impl Root {
                     let paused = mem::take(&mut *self.paused.borrow_mut());
                     drop(paused);
                 }
-                if self.timers.borrow().has_unresolved() {
+                if self.is_timed.get() && self.timers.borrow().has_unresolved() {
                     let now = self.read_clock();
                     self.timers.borrow_mut().resolve(now);
                 } else if passes % PASSES_PER_CLOCK == 0 || self.is_virtual.get() {
@@ -113,7 +116,7 @@ impl Root {
                     continue;
                 }
             }
-            if self.timers.borrow_mut().next().is_some_and(|d| d <= self.now.get()) {
+            if self.next_deadline().is_some_and(|d| d <= self.now.get()) {
                 continue;
             }
             match idle::wait(self, host) {
@@ -140,7 +143,7 @@ impl Root {
     #[inline(always)]
     fn expire(&self) {
         let now = self.now.get();
-        if self.timers.borrow_mut().next().is_some_and(|d| d <= now) {
+        if self.next_deadline().is_some_and(|d| d <= now) {
             self.expire_due(now);
         }
     }
