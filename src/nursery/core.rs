@@ -71,6 +71,18 @@ impl CoreSlot {
         }
     }
 
+    /// As [`Node::settle_in`], of both nodes.
+    ///
+    /// # Safety
+    /// As [`Node::settle_in`].
+    pub(crate) unsafe fn settle_in(this: *const Self) {
+        // SAFETY: by contract.
+        unsafe {
+            Node::settle_in(&raw const (*this).scope.node);
+            Node::settle_in(&raw const (*this).group);
+        }
+    }
+
     pub(crate) fn node(&self) -> *const Node {
         &raw const self.scope.node
     }
@@ -312,10 +324,7 @@ impl CoreSlot {
         // SAFETY: this thread's.
         let a = unsafe { &*context::pointer() };
         let frame = BatchFrame::save(a);
-        let next = || match self.group.first.get() {
-            child if child.is_null() => self.bodies().next(),
-            child => Some(child),
-        };
+        let next = || self.group.first().or_else(|| self.bodies().next());
         while let Some(node) = next() {
             // SAFETY: tasks are linked by their headers' nodes; held.
             unsafe {
@@ -355,8 +364,8 @@ impl CoreSlot {
         unsafe {
             let core = &*node.cast::<Self>();
             let mut wakes = Wakes::none();
-            while !core.group.first.get().is_null() {
-                wakes.append(free_task(&*core.group.first.get().cast::<Header>()));
+            while let Some(child) = core.group.first() {
+                wakes.append(free_task(&*child.cast::<Header>()));
             }
             wakes.append(node::retire(&core.group));
             while let Some(body) = { core.bodies().next() } {

@@ -3,7 +3,7 @@
 //! Invariants, true whenever no function of this module runs:
 //!
 //! - `EFFECTIVE` is set iff the node is `CALLED`, or is not a `SHIELD` and its parent is `EFFECTIVE`.
-//! - the siblings of a node form a ring that starts at `parent.first`.
+//! - the nodes inside a node form a ring with its `inside`, first to last from there.
 //! - the high half of `stamp` counts how often the node became effectively cancelled, the low half how often its slot
 //!   was recycled. A wait that remembers the stamp of its beginning is cancelled iff the halves say: same node,
 //!   cancelled since. That is sticky, as in Trio, where `cancel` takes blocked tasks out of their wait on the spot.
@@ -11,6 +11,7 @@
 //!   nodes with holds of their own.
 //! - a free node has no flags (a task's has `DONE`), no holds and nothing inside; its `parent` and `rounds` are the pool's.
 //!   `rounds` counts from the moment when a node becomes effective, and means nothing before.
+//! - `rare` points to the extras iff `EXTRAS` is set; else it is the id of a task, or 0 if nobody has asked for that yet.
 //! - the flags of a task stand among the node's, so that one look tells whether it is a plain case: `QUEUED` and `DONE` are
 //!   the [header](crate::task::header)'s; `EXTRAS` says that there are some, `AWAY` that the owner is not the home.
 //!
@@ -30,6 +31,7 @@ use super::sync::{AtomicPtr, AtomicU8, AtomicU64, Cell, Ordering};
 use super::wakes::{Later, Wakes};
 use crate::task::header::{DONE, Extras};
 use crate::task::wake::WakeRef;
+use std::mem;
 use std::ptr;
 
 pub(crate) const CALLED: u8 = 1;
@@ -66,11 +68,36 @@ pub(crate) struct Node {
     pub(crate) rounds: Cell<u16>,
     holds: Cell<u32>,
     pub(crate) parent: Cell<*const Node>,
-    prev: Cell<*const Node>,
-    next: Cell<*const Node>,
-    pub(crate) first: Cell<*const Node>,
+    /// The place in the parent's ring, if there is a parent.
+    place: Links,
+    /// The beginning and end of the ring of the nodes inside.
+    inside: Links,
     /// What few nodes have. Changed by the functions below only, which keep the flag.
-    extras: std::cell::Cell<Option<Box<Extras>>>,
+    rare: std::cell::Cell<Rare>,
+}
+
+/// A member of a ring.
+struct Links {
+    prev: Cell<*const Links>,
+    next: Cell<*const Links>,
+}
+
+impl Links {
+    fn new() -> Self {
+        Self { prev: Cell::new(ptr::null()), next: Cell::new(ptr::null()) }
+    }
+
+    /// The node whose place this is.
+    fn node(this: *const Self) -> *const Node {
+        this.wrapping_byte_sub(mem::offset_of!(Node, place)).cast()
+    }
+}
+
+/// See the module.
+#[derive(Clone, Copy)]
+union Rare {
+    id: u64,
+    extras: *mut Extras,
 }
 
 /// Wakers of waits whose waker is not the task's own (a foreign sub-executor sits in between).
@@ -156,10 +183,22 @@ impl Node {
             rounds: Cell::new(0),
             holds: Cell::new(0),
             parent: Cell::new(ptr::null()),
-            prev: Cell::new(ptr::null()),
-            next: Cell::new(ptr::null()),
-            first: Cell::new(ptr::null()),
-            extras: std::cell::Cell::new(None),
+            place: Links::new(),
+            inside: Links::new(),
+            rare: std::cell::Cell::new(Rare { id: 0 }),
+        }
+    }
+
+    /// Makes it whole, where it is to stay.
+    ///
+    /// # Safety
+    /// It was made by [`Node::fresh`], and stays there for as long as the slot's memory is mapped.
+    pub(crate) unsafe fn settle_in(this: *const Self) {
+        // SAFETY: by contract.
+        unsafe {
+            let inside = &raw const (*this).inside;
+            (*inside).prev.set(inside);
+            (*inside).next.set(inside);
         }
     }
 
@@ -263,7 +302,7 @@ impl Node {
     #[inline(always)]
     pub(crate) fn begin_linked(&self, root: *const Root) {
         debug_assert!(ptr::eq(root, self.home));
-        debug_assert!(self.holds.get() == 0 && self.first.get().is_null(), "a free node has nothing inside");
+        debug_assert!(self.holds.get() == 0 && !self.has_inner(), "a free node has nothing inside");
         self.owner.store(root.cast_mut(), Ordering::Release);
     }
 
@@ -277,7 +316,25 @@ impl Node {
 
     /// The nodes directly inside, first to last.
     pub(crate) fn inner(&self) -> Inner {
-        Inner { first: self.first.get(), at: self.first.get() }
+        Inner { end: &raw const self.inside, at: self.inside.next.get() }
+    }
+
+    /// Is there a node inside?
+    #[inline(always)]
+    pub(crate) fn has_inner(&self) -> bool {
+        !ptr::eq(self.inside.next.get(), &raw const self.inside)
+    }
+
+    /// The first node inside.
+    pub(crate) fn first(&self) -> Option<*const Self> {
+        self.inner().next()
+    }
+
+    /// The next one inside the parent, which there is.
+    fn next_sibling(&self) -> Option<*const Self> {
+        // SAFETY: a linked parent is alive.
+        let end = unsafe { &raw const (*self.parent.get()).inside };
+        Inner { end, at: self.place.next.get() }.next()
     }
 
     // ---- extras ----
@@ -291,17 +348,46 @@ impl Node {
     }
 
     pub(crate) fn take_extras(&self) -> Option<Box<Extras>> {
+        if !self.has_extras() {
+            return None;
+        }
         self.set_flags(self.flags() & !EXTRAS);
-        self.extras.take()
+        // SAFETY: it points to the extras, as the flag said, which were put there by `put_extras`.
+        let extras = unsafe { Box::from_raw(self.rare.get().extras) };
+        self.rare.set(Rare { id: extras.id });
+        Some(extras)
     }
 
-    fn put_extras(&self, extras: Box<Extras>) {
+    fn put_extras(&self, mut extras: Box<Extras>) {
+        extras.id = self.id();
         self.set_flags(self.flags() | EXTRAS);
-        self.extras.set(Some(extras));
+        self.rare.set(Rare { extras: Box::into_raw(extras) });
+    }
+
+    /// The id of a task; 0 if it has none yet.
+    pub(crate) fn id(&self) -> u64 {
+        // SAFETY: as the flag says.
+        unsafe { if self.has_extras() { (*self.rare.get().extras).id } else { self.rare.get().id } }
+    }
+
+    pub(crate) fn set_id(&self, id: u64) {
+        if self.has_extras() {
+            // SAFETY: as the flag says; nobody has a reference to them but while a function below runs.
+            unsafe { (*self.rare.get().extras).id = id };
+        } else {
+            self.rare.set(Rare { id });
+        }
+    }
+
+    /// As [`Node::set_id`], for a task that was just begun: none yet.
+    #[inline(always)]
+    pub(crate) fn forget_id(&self) {
+        debug_assert!(!self.has_extras());
+        self.rare.set(Rare { id: 0 });
     }
 
     pub(crate) fn with_extras<R>(&self, f: impl FnOnce(&mut Extras) -> R) -> R {
-        let mut extras = self.extras.take().unwrap_or_default();
+        let mut extras = self.take_extras().unwrap_or_default();
         let result = f(&mut extras);
         self.put_extras(extras);
         result
@@ -309,9 +395,9 @@ impl Node {
 
     /// A look at the extras, if there are any.
     pub(crate) fn look_at_extras<R>(&self, f: impl FnOnce(&Extras) -> R) -> Option<R> {
-        let extras = self.extras.take()?;
+        let extras = self.take_extras()?;
         let result = f(&extras);
-        self.extras.set(Some(extras));
+        self.put_extras(extras);
         Some(result)
     }
 
@@ -360,10 +446,10 @@ impl Foreign {
     }
 }
 
-/// See [`Node::inner`]. The node that was returned last may be unlinked before the next step only if it is not `first`.
+/// See [`Node::inner`]. The node that was returned last may be unlinked before the next step, no other.
 pub(crate) struct Inner {
-    first: *const Node,
-    at: *const Node,
+    end: *const Links,
+    at: *const Links,
 }
 
 impl Iterator for Inner {
@@ -371,12 +457,11 @@ impl Iterator for Inner {
 
     fn next(&mut self) -> Option<*const Node> {
         let at = self.at;
-        if at.is_null() {
+        if at == self.end {
             return None;
         }
         // SAFETY: linked nodes are alive.
-        let next = unsafe { (*at).next.get() };
-        self.at = if next == self.first { ptr::null() } else { next };
-        Some(at)
+        self.at = unsafe { (*at).next.get() };
+        Some(Links::node(at))
     }
 }

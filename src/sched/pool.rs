@@ -159,9 +159,18 @@ impl Pool {
         unsafe {
             self.bump.set(slot.add(size));
             match class {
-                SCOPE_CLASS => slot.cast::<ScopeSlot>().write(ScopeSlot::fresh(root)),
-                CORE_CLASS => slot.cast::<CoreSlot>().write(CoreSlot::fresh(root)),
-                _ => slot.cast::<Header>().write(Header::fresh(root)),
+                CORE_CLASS => {
+                    slot.cast::<CoreSlot>().write(CoreSlot::fresh(root));
+                    CoreSlot::settle_in(slot.cast());
+                }
+                SCOPE_CLASS => {
+                    slot.cast::<ScopeSlot>().write(ScopeSlot::fresh(root));
+                    Node::settle_in(slot.cast());
+                }
+                _ => {
+                    slot.cast::<Header>().write(Header::fresh(root));
+                    Node::settle_in(slot.cast());
+                }
             }
         }
         slot.cast_const().cast()

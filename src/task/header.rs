@@ -109,6 +109,8 @@ impl VTable {
 /// What few nodes have; all but `foreign` only tasks.
 #[derive(Default)]
 pub(crate) struct Extras {
+    /// As [`Header::task_id`] gives it; 0 if nobody has asked for it yet.
+    pub(crate) id: u64,
     pub(crate) foreign: Foreign,
     pub(crate) name: Option<Cow<'static, str>>,
     pub(crate) locals: Option<Arc<Locals>>,
@@ -151,8 +153,6 @@ pub(crate) struct Header {
     pub(crate) core: Cell<*const Core>,
     /// Link in the ready queue.
     pub(crate) next_ready: Cell<*const Header>,
-    /// Given when somebody asks for it; 0 before.
-    id: Cell<u64>,
     /// Set by the wait, forgotten by the next poll; means nothing while the task is queued.
     waits_at: Cell<Option<&'static Location<'static>>>,
 }
@@ -191,7 +191,6 @@ impl Header {
             vtable: Cell::new(&NO_FUTURE),
             core: Cell::new(ptr::null()),
             next_ready: Cell::new(ptr::null()),
-            id: Cell::new(0),
             waits_at: Cell::new(None),
         }
     }
@@ -204,7 +203,7 @@ impl Header {
         self.gone.set(false);
         self.vtable.set(vtable);
         self.core.set(core);
-        self.id.set(0);
+        self.node.forget_id();
     }
 
     /// As [`Header::begin`], for a root's main task, which is under no node.
@@ -217,11 +216,14 @@ impl Header {
 
     /// Who it is, for as long as it has not ended. For the holder of its owner.
     pub(crate) fn task_id(&self) -> TaskId {
-        if self.id.get() == 0 {
-            // SAFETY: root cells are never unmapped; a task that has not ended has an owner, which is held.
-            self.id.set(unsafe { (*self.node.owner()).next_task_id() });
+        let known = self.node.id();
+        if known != 0 {
+            return TaskId(known);
         }
-        TaskId(self.id.get())
+        // SAFETY: root cells are never unmapped; a task that has not ended has an owner, which is held.
+        let id = unsafe { (*self.node.owner()).next_task_id() };
+        self.node.set_id(id);
+        TaskId(id)
     }
 
     /// What the task waits in from now on, until its next poll.

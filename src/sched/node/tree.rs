@@ -38,20 +38,13 @@ unsafe fn link_cancelled(node: *const Node) {
 unsafe fn join_ring(node: *const Node, parent: *const Node) {
     // SAFETY: alive by contract, as are ring members.
     unsafe {
-        let (n, p) = (&*node, &*parent);
-        let first = p.first.get();
-        n.parent.set(parent);
-        if first.is_null() {
-            p.first.set(node);
-            n.prev.set(node);
-            n.next.set(node);
-        } else {
-            let last = (*first).prev.get();
-            (*last).next.set(node);
-            n.prev.set(last);
-            n.next.set(first);
-            (*first).prev.set(node);
-        }
+        let (place, end) = (&raw const (*node).place, &raw const (*parent).inside);
+        let last = (*end).prev.get();
+        (*node).parent.set(parent);
+        (*place).prev.set(last);
+        (*place).next.set(end);
+        (*last).next.set(place);
+        (*end).prev.set(place);
     }
 }
 
@@ -91,7 +84,7 @@ pub(crate) unsafe fn unlink(node: *const Node) -> Wakes {
         if parent.is_null() {
             return Wakes::none();
         }
-        leave_ring(n, parent);
+        leave_ring(n);
         let units = u32::from(n.is_shield()) + u32::from(n.holds.get() > 0);
         if units > 0 { release(parent, units) } else { Wakes::none() }
     }
@@ -108,14 +101,14 @@ pub(crate) unsafe fn retire(node: *const Node) -> Wakes {
         let n = &*node;
         let parent = n.parent.get();
         let flags = n.flags();
-        let plain = n.first.get().is_null() && n.holds.get() == 0 && flags & (SHIELD | EXTRAS | AWAY) == 0;
+        let plain = !n.has_inner() && n.holds.get() == 0 && flags & (SHIELD | EXTRAS | AWAY) == 0;
         if parent.is_null() || !plain {
             return retire_slowly(node);
         }
         if flags & TREE != 0 {
             n.set_flags(flags & !TREE);
         }
-        leave_ring(n, parent);
+        leave_ring(n);
         n.owner.store(ptr::null_mut(), Ordering::Release);
         n.next_generation();
         Wakes::none()
@@ -128,13 +121,13 @@ pub(crate) unsafe fn retire(node: *const Node) -> Wakes {
 /// This thread holds the owner; the node is a task's, and linked.
 #[inline(always)]
 pub(crate) unsafe fn retire_plainly(n: &Node) -> bool {
-    if n.flags() != 0 || !n.first.get().is_null() || n.holds.get() != 0 {
+    if n.flags() != 0 || n.has_inner() || n.holds.get() != 0 {
         return false;
     }
     debug_assert!(n.owner() == n.home, "it is not away");
     n.set_flags(DONE);
     // SAFETY: by contract.
-    unsafe { leave_ring(n, n.parent.get()) };
+    unsafe { leave_ring(n) };
     n.owner.store(ptr::null_mut(), Ordering::Release);
     n.next_generation();
     true
@@ -143,21 +136,14 @@ pub(crate) unsafe fn retire_plainly(n: &Node) -> bool {
 /// Takes a node out of its parent's ring.
 ///
 /// # Safety
-/// This thread holds the owner; the node is linked inside `parent`.
+/// This thread holds the owner; the node is linked.
 #[inline(always)]
-unsafe fn leave_ring(n: &Node, parent: *const Node) {
-    // SAFETY: ring members and parent are alive.
+unsafe fn leave_ring(n: &Node) {
+    // SAFETY: ring members are alive.
     unsafe {
-        let (prev, next) = (n.prev.get(), n.next.get());
-        if ptr::eq(next, n) {
-            (*parent).first.set(ptr::null());
-        } else {
-            (*prev).next.set(next);
-            (*next).prev.set(prev);
-            if ptr::eq((*parent).first.get(), n) {
-                (*parent).first.set(next);
-            }
-        }
+        let (prev, next) = (n.place.prev.get(), n.place.next.get());
+        (*prev).next.set(next);
+        (*next).prev.set(prev);
     }
 }
 
@@ -167,8 +153,7 @@ unsafe fn retire_slowly(node: *const Node) -> Wakes {
     unsafe {
         let n = &*node;
         let mut wakes = unlink(node);
-        while !n.first.get().is_null() {
-            let inner = n.first.get();
+        while let Some(inner) = n.first() {
             let _ = unlink(inner);
         }
         wakes.waste(n.take_extras().map(Waste::Extras));
@@ -211,8 +196,8 @@ unsafe fn refresh(start: *const Node) -> Wakes {
                 // SAFETY: held by contract.
                 unsafe { collect(n, &mut wakes) };
             }
-            if !n.first.get().is_null() {
-                at = n.first.get();
+            if let Some(inner) = n.first() {
+                at = inner;
                 continue;
             }
         }
@@ -223,12 +208,11 @@ unsafe fn refresh(start: *const Node) -> Wakes {
             }
             // SAFETY: as above; a node below `start` has a parent.
             unsafe {
-                let (parent, next) = ((*at).parent.get(), (*at).next.get());
-                if next != (*parent).first.get() {
+                if let Some(next) = (*at).next_sibling() {
                     at = next;
                     break;
                 }
-                at = parent;
+                at = (*at).parent.get();
             }
         }
     }
@@ -378,8 +362,8 @@ pub(crate) unsafe fn rehome(start: *const Node, from: *const Root, to: *const Ro
             if !to_limbo {
                 collect(n, &mut wakes);
             }
-            if !n.first.get().is_null() {
-                at = n.first.get();
+            if let Some(inner) = n.first() {
+                at = inner;
                 continue;
             }
             loop {
@@ -388,12 +372,11 @@ pub(crate) unsafe fn rehome(start: *const Node, from: *const Root, to: *const Ro
                     heavy_fence();
                     return wakes;
                 }
-                let (parent, next) = ((*at).parent.get(), (*at).next.get());
-                if next != (*parent).first.get() {
+                if let Some(next) = (*at).next_sibling() {
                     at = next;
                     break;
                 }
-                at = parent;
+                at = (*at).parent.get();
             }
         }
     }
