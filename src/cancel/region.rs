@@ -172,9 +172,12 @@ impl Region {
         let exit = Exit {
             outcome,
             catches: slot.catches(),
-            reason: slot.reason.borrow().clone(),
-            shared: slot.shared.borrow().clone(),
+            reason: slot.reason.take(),
+            shared: slot.shared.take(),
         };
+        if let Some(shared) = &exit.shared {
+            shared.exit();
+        }
         self.end();
         exit
     }

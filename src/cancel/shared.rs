@@ -13,7 +13,7 @@ use crate::sched::idle::now_or;
 use crate::sched::node::{self, SlotRef};
 use crate::sched::remote::{self, Mail};
 use crate::sched::root::Root;
-use crate::sched::sync::{Mutex, MutexGuard};
+use crate::sched::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 use crate::sched::wakes::Wakes;
 use crate::time::{Clock, Instant};
 use std::borrow::Cow;
@@ -45,6 +45,7 @@ struct State {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct ScopeShared {
+    is_claimed: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -52,7 +53,7 @@ impl ScopeShared {
     fn new(deadline: Deadline) -> Arc<Self> {
         let state =
             State { phase: Phase::New, called: None, deadline, shield: false, caught: false, slot: None, clock: None };
-        Arc::new(Self { state: Mutex::new(state) })
+        Arc::new(Self { is_claimed: AtomicBool::new(false), state: Mutex::new(state) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -61,14 +62,9 @@ impl ScopeShared {
 
     /// Claims the scope for the one future that enters it.
     pub(crate) fn claim(&self) {
-        let mut state = self.lock();
-        let phase = state.phase;
-        if phase == Phase::New {
-            state.phase = Phase::Entered;
-        }
-        drop(state);
+        // It orders nothing: the rest is under the lock.
         assert!(
-            phase == Phase::New,
+            !self.is_claimed.swap(true, Ordering::Relaxed),
             "a cancel scope is entered only once: make a new one for each use (`CancelScope::new`, `move_on_after`)"
         );
     }
@@ -76,15 +72,15 @@ impl ScopeShared {
     /// The scope is entered: shield, deadline, and the reason if it is cancelled already.
     pub(crate) fn enter(&self, slot: SlotRef, root: &Root) -> (bool, Deadline, Option<Reason>) {
         let clock = root.with_settings(|s| s.clock.clone());
-        let now = clock.now();
         let mut state = self.lock();
+        state.phase = Phase::Entered;
         state.slot = Some(slot);
-        state.clock = Some(clock);
         if let Deadline::After(d) = state.deadline {
             if !d.is_zero() {
-                state.deadline = Deadline::At(now + d);
+                state.deadline = Deadline::At(clock.now() + d);
             }
         }
+        state.clock = Some(clock);
         (state.shield, state.deadline, state.called.clone())
     }
 
