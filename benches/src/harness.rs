@@ -8,7 +8,10 @@
 //! 3. Ratios are taken within a round, so that a neighbour who takes the machine for a second hits both
 //!    sides of a ratio; what is reported is the median of these ratios, and their extremes.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -151,6 +154,25 @@ fn anywhere() -> Result<(), String> {
     Ok(())
 }
 
+/// How many times the time of trine a peer is to take, or more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Goal {
+    pub(crate) peer: &'static str,
+    pub(crate) factor: f64,
+}
+
+impl Goal {
+    pub(crate) const fn new(peer: &'static str, factor: f64) -> Self {
+        Self { peer, factor }
+    }
+}
+
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, ">= {}x {}", self.factor, self.peer)
+    }
+}
+
 /// One row of the table.
 #[derive(Debug)]
 pub(crate) struct Workload {
@@ -160,10 +182,11 @@ pub(crate) struct Workload {
     /// Operations per run when thorough, and with `--quick`; none at all leaves the row out.
     pub(crate) ops: (usize, usize),
     pub(crate) metric: Metric,
-    /// How many times faster than the best peer trine is to be.
-    pub(crate) target: Option<f64>,
-    /// The goal in words, where a factor does not say it all.
-    pub(crate) goal: &'static str,
+    /// How much faster than which peers trine is to be; first the one that was the best when the goal was set, whose factor is
+    /// the row's target over the best one that there is now.
+    pub(crate) goals: &'static [Goal],
+    /// The goal in words, where factors do not say it all.
+    pub(crate) also: &'static str,
     pub(crate) contenders: &'static [Contender],
 }
 
@@ -181,6 +204,13 @@ pub(crate) struct Entrant {
     pub(crate) contender: &'static Contender,
     /// The contender's own name, or that of the backend.
     pub(crate) name: &'static str,
+}
+
+impl Workload {
+    /// How many times the time of trine the best peer is to take.
+    pub(crate) fn target(&self) -> Option<f64> {
+        self.goals.first().map(|goal| goal.factor)
+    }
 }
 
 impl Entrant {

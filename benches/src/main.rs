@@ -109,8 +109,10 @@ fn home() -> PathBuf {
 fn list() {
     for workload in workloads::all() {
         println!("{}: {}", workload.name, workload.operation);
-        if !workload.goal.is_empty() {
-            println!("  goal {}", workload.goal);
+        let goals = workload.goals.iter().map(ToString::to_string);
+        let also = Some(workload.also.to_owned()).filter(|also| !also.is_empty());
+        for goal in goals.chain(also) {
+            println!("  goal {goal}");
         }
         for contender in workload.contenders {
             println!("  {}", report::shown(contender.side, contender.name));

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
 
-use crate::harness::{Absent, Contender, Entrant, Measurement, Metric, Samples, Side, Workload};
+use crate::harness::{Absent, Contender, Entrant, Goal, Measurement, Metric, Samples, Side, Workload};
 
 /// A median with its extremes.
 #[derive(Debug, Clone, Copy)]
@@ -76,9 +76,17 @@ impl Row {
         peers.min_by(|a, b| a.nanos.total_cmp(&b.nanos))
     }
 
+    /// The goals, with the ratio to the peer that each names, if that could run here.
+    fn goals(&self) -> impl Iterator<Item = (&'static Goal, Option<f64>)> {
+        self.workload.goals.iter().map(|goal| {
+            let named = self.entries.iter().find(|entry| entry.contender.name == goal.peer);
+            (goal, named.map(|entry| entry.ratio.median))
+        })
+    }
+
     /// Whether the target factor is reached, if there is one.
     fn reached(&self) -> Option<bool> {
-        Some(self.best_peer()?.ratio.median >= self.workload.target?)
+        Some(self.best_peer()?.ratio.median >= self.workload.target()?)
     }
 
     /// The row as it is printed.
@@ -99,10 +107,15 @@ impl Row {
         for Absent { name, reason } in &self.absent {
             let _ = writeln!(text, "  {name:<26}left out: {reason}");
         }
-        if let (Some(best), Some(target)) = (self.best_peer(), self.workload.target) {
+        if let (Some(best), Some(target)) = (self.best_peer(), self.workload.target()) {
             let verdict = if self.reached() == Some(true) { "reached" } else { "missed" };
             let name = best.contender.name;
             let _ = writeln!(text, "  best peer {name}: {:.2}x, target {target}x {verdict}", best.ratio.median);
+        }
+        for (goal, ratio) in self.goals() {
+            if let Some(ratio) = ratio {
+                let _ = writeln!(text, "  goal {goal}: {ratio:.2}x");
+            }
         }
         text
     }
@@ -117,6 +130,14 @@ pub(crate) fn shown(side: Side, name: &str) -> String {
 }
 
 #[derive(Debug, Serialize)]
+struct JsonGoal {
+    peer: &'static str,
+    factor: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ratio: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
 struct JsonRow {
     workload: &'static str,
     trine: BTreeMap<&'static str, f64>,
@@ -126,6 +147,9 @@ struct JsonRow {
     floor: Option<f64>,
     ratio_best_peer: Option<f64>,
     target: Option<f64>,
+    /// What the target was set for, and what was measured.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    goals: Vec<JsonGoal>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     absent: BTreeMap<&'static str, String>,
 }
@@ -143,7 +167,8 @@ pub(crate) fn json(rows: &[Row]) -> String {
             peers: side(|side| matches!(side, Side::Peer | Side::Reference)),
             floor: row.entries.iter().find(|entry| entry.contender.side == Side::Floor).map(|entry| entry.nanos),
             ratio_best_peer: row.best_peer().map(|best| best.ratio.median),
-            target: row.workload.target,
+            target: row.workload.target(),
+            goals: row.goals().map(|(goal, ratio)| JsonGoal { peer: goal.peer, factor: goal.factor, ratio }).collect(),
             absent: row.absent.iter().map(|absent| (absent.name, absent.reason.clone())).collect(),
         }
     });
@@ -176,7 +201,13 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
             .filter(|entry| entry.contender.side != Side::Trine && !is_best(entry))
             .map(|entry| format!("{} {:.0}", entry.contender.name, entry.nanos))
             .collect();
-        let Workload { name, operation, goal, metric, .. } = row.workload;
+        let Workload { name, operation, also, metric, .. } = row.workload;
+        let goals = row.goals().map(|(goal, ratio)| match ratio {
+            Some(ratio) => format!("{goal}: {ratio:.2}"),
+            None => goal.to_string(),
+        });
+        let also = Some((*also).to_owned()).filter(|also| !also.is_empty());
+        let goal = goals.chain(also).collect::<Vec<_>>().join(", ");
         let unit = if *metric == Metric::Cpu { " cpu" } else { "" };
         let nanos = row.entries[0].nanos;
         let others = others.join(", ");

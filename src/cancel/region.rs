@@ -169,12 +169,7 @@ impl Region {
 
     fn leave<R>(&mut self, outcome: Outcome<R>) -> Exit<R> {
         let slot = self.slot();
-        let exit = Exit {
-            outcome,
-            catches: slot.catches(),
-            reason: slot.reason.take(),
-            shared: slot.shared.take(),
-        };
+        let exit = Exit { outcome, catches: slot.catches(), reason: slot.reason.take(), shared: slot.shared.take() };
         if let Some(shared) = &exit.shared {
             shared.exit();
         }

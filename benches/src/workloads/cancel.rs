@@ -14,7 +14,7 @@ use super::hosts::{Arrivals, on_local_set, on_tokio, on_trine, park, park_all};
 use super::local;
 #[cfg(feature = "peers-uring")]
 use super::uring::{Compio, Glommio, Monoio};
-use crate::harness::{Contender, Measurement, Metric, Stopwatch, Workload};
+use crate::harness::{Contender, Goal, Measurement, Metric, Stopwatch, Workload};
 
 #[cfg(feature = "peers-uring")]
 const TOKEN: &str = "by a CancellationToken of tokio-util; joined by its handles";
@@ -26,8 +26,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[Workload {
     operation: "cancel one of 100,000 parked waiters and join it",
     ops: (100_000, 100_000),
     metric: Metric::Wall,
-    target: Some(1.5),
-    goal: ">= 1.5x monoio",
+    goals: &[Goal::new("monoio", 1.5)],
+    also: "",
     contenders: &[
         Contender::native(trine_cancel),
         Contender::peer("FuturesUnordered", unordered_abort).note("every waiter wrapped in Abortable"),

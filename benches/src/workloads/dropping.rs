@@ -15,7 +15,7 @@ use super::{
     local,
     uring::{Compio, Glommio},
 };
-use crate::harness::{Contender, Measurement, Metric, Stopwatch, Workload};
+use crate::harness::{Contender, Goal, Measurement, Metric, Stopwatch, Workload};
 
 /// The rows of this family.
 pub(crate) static WORKLOADS: &[Workload] = &[Workload {
@@ -23,8 +23,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[Workload {
     operation: "drop one of 100,000 parked waiters",
     ops: (100_000, 100_000),
     metric: Metric::Wall,
-    target: Some(2.0),
-    goal: ">= 2x compio",
+    goals: &[Goal::new("compio", 2.0)],
+    also: "",
     contenders: &[
         Contender::native(trine_drop),
         Contender::floor(floor::drop_waiters),

@@ -14,7 +14,7 @@ use super::{
     spawn::{NO_GUARD, batches, child, join_set, unordered},
     threads::{self, THREADS},
 };
-use crate::harness::{Contender, Measurement, Metric, Stopwatch, Workload};
+use crate::harness::{Contender, Goal, Measurement, Metric, Stopwatch, Workload};
 
 /// The rows of this family.
 pub(crate) static WORKLOADS: &[Workload] = &[
@@ -23,8 +23,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         operation: "spawn one child, await its handle, repeat",
         ops: (200_000, 50_000),
         metric: Metric::Wall,
-        target: Some(2.8),
-        goal: ">= 2.8x glommio",
+        goals: &[Goal::new("glommio", 2.8)],
+        also: "",
         contenders: &[
             Contender::native(trine_one),
             Contender::floor(floor::one),
@@ -49,8 +49,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         operation: "spawn 1,000 children with a result, await every handle",
         ops: (300_000, 60_000),
         metric: Metric::Wall,
-        target: None,
-        goal: "",
+        goals: &[],
+        also: "",
         contenders: &[
             Contender::native(|ops| trine_handles(ops, 1_000)),
             Contender::peer("FuturesUnordered", |ops| unordered(ops, 1_000)).note(NO_GUARD),

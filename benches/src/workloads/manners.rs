@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::hosts::{on_local_set, on_tokio};
-use crate::harness::{Contender, Measurement, Metric, Stopwatch, Workload};
+use crate::harness::{Contender, Goal, Measurement, Metric, Stopwatch, Workload};
 
 /// Messages that are ready for each child.
 const MESSAGES: usize = 1_000;
@@ -33,8 +33,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         operation: "one of 1,000 ready messages of a tokio channel, received by one of 1,000 children in a runtime of tokio",
         ops: (1_000_000, 200_000),
         metric: Metric::Wall,
-        target: None,
-        goal: "<= JoinSet",
+        goals: &[Goal::new("tokio JoinSet", 1.0)],
+        also: "",
         contenders: &[
             Contender::hosted("in tokio", storm_trine),
             Contender::peer("tokio JoinSet", storm_join_set).note(MANY_TASKS),
@@ -46,8 +46,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         operation: "longest wait for a turn of a plain tokio task beside 10,000 busy children (200 turns, 40 with --quick)",
         ops: (200, 40),
         metric: Metric::Wall,
-        target: None,
-        goal: "bounded: at most 1,024 polls of children between two turns",
+        goals: &[],
+        also: "bounded: at most 1,024 polls of children between two turns",
         contenders: &[
             Contender::hosted("in tokio", fairness_trine),
             Contender::peer("LocalSet", fairness_local)

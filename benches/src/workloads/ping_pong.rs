@@ -12,7 +12,7 @@ use super::{
     python::{self, AnyIo, Trio},
     threads::{self, THREADS},
 };
-use crate::harness::{Contender, Measurement, Metric, Stopwatch, Workload};
+use crate::harness::{Contender, Goal, Measurement, Metric, Stopwatch, Workload};
 
 const NEAREST: &str = "capacity 1, the nearest it has to a rendezvous";
 const SLOT: &str = "a rendezvous asked for, but each sender has one slot of its own";
@@ -23,8 +23,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[Workload {
     operation: "one round trip over two rendezvous channels",
     ops: (200_000, 50_000),
     metric: Metric::Wall,
-    target: Some(2.5),
-    goal: ">= 2.5x tokio mpsc of capacity 1",
+    goals: &[Goal::new("tokio mpsc", 2.5)],
+    also: "",
     contenders: &[
         Contender::native(trine_ping_pong),
         Contender::peer("tokio mpsc", tokio_ping_pong).note(NEAREST),

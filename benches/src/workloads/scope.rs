@@ -9,7 +9,7 @@ use super::{
     hosts::{on_tokio, on_trine},
     python::{self, AnyIo, Trio},
 };
-use crate::harness::{Contender, Measurement, Metric, Stopwatch, Workload};
+use crate::harness::{Contender, Goal, Measurement, Metric, Stopwatch, Workload};
 
 /// The rows of this family.
 pub(crate) static WORKLOADS: &[Workload] = &[
@@ -18,8 +18,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         operation: "a timeout of one second around a ready body",
         ops: (500_000, 100_000),
         metric: Metric::Wall,
-        target: Some(1.0),
-        goal: "<= tokio timeout",
+        goals: &[Goal::new("tokio timeout", 1.0)],
+        also: "",
         contenders: &[
             Contender::native(trine_move_on_after),
             Contender::peer("tokio timeout", tokio_timeout),
@@ -34,8 +34,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         operation: "enter and exit a cancel scope around a ready body",
         ops: (500_000, 100_000),
         metric: Metric::Wall,
-        target: None,
-        goal: "",
+        goals: &[],
+        also: "",
         contenders: &[
             Contender::native(trine_scope),
             Contender::peer("tokio CancellationToken", token_scope).note("a child token and run_until_cancelled"),
@@ -46,8 +46,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         operation: "look for cancellation without a yield, in one scope",
         ops: (1_000_000, 200_000),
         metric: Metric::Wall,
-        target: None,
-        goal: "<= 40 instructions",
+        goals: &[],
+        also: "<= 40 instructions",
         contenders: &[
             Contender::native(|ops| trine_check(ops, 1)),
             Contender::peer("tokio CancellationToken", |ops| token_check(ops, 1)),
@@ -58,8 +58,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         operation: "look for cancellation without a yield, in eight scopes",
         ops: (1_000_000, 200_000),
         metric: Metric::Wall,
-        target: None,
-        goal: "<= 40 instructions",
+        goals: &[],
+        also: "<= 40 instructions",
         contenders: &[
             Contender::native(|ops| trine_check(ops, 8)),
             Contender::peer("tokio CancellationToken", |ops| token_check(ops, 8)),

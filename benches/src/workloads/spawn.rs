@@ -14,7 +14,7 @@ use super::{
     python::{self, AnyIo, Trio},
     threads::{self, THREADS},
 };
-use crate::harness::{Contender, Measurement, Metric, Stopwatch, Workload};
+use crate::harness::{Contender, Goal, Measurement, Metric, Stopwatch, Workload};
 
 pub(super) const NO_GUARD: &str = "no panic guard: a panic of a child ends all";
 const DETACHED: &str = "detached: no result, a shared count tells the end";
@@ -59,8 +59,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         operation: "start_soon 1,000 children, join all",
         ops: (300_000, 60_000),
         metric: Metric::Wall,
-        target: Some(4.0),
-        goal: ">= 4x monoio, >= 12x LocalSet",
+        goals: &[Goal::new("monoio", 4.0), Goal::new("LocalSet", 12.0)],
+        also: "",
         contenders: &bulk!(
             1_000,
             Contender::reference("Python Trio", |ops| python::bulk::<Trio>(ops, 1_000))
@@ -74,8 +74,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         operation: "start_soon 100,000 children, join all",
         ops: (100_000, 100_000),
         metric: Metric::Wall,
-        target: Some(1.5),
-        goal: ">= 1.5x monoio, >= 7x LocalSet",
+        goals: &[Goal::new("monoio", 1.5), Goal::new("LocalSet", 7.0)],
+        also: "",
         contenders: &bulk!(100_000),
     },
     Workload {
@@ -83,8 +83,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         operation: "start_soon 1,000,000 children, join all; thorough runs only",
         ops: (1_000_000, 0),
         metric: Metric::Wall,
-        target: Some(1.5),
-        goal: ">= 1.5x monoio, >= 7x LocalSet",
+        goals: &[Goal::new("monoio", 1.5), Goal::new("LocalSet", 7.0)],
+        also: "",
         contenders: &bulk!(1_000_000),
     },
     Workload {
@@ -92,8 +92,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         operation: "open a nursery, start_soon one child, close it",
         ops: (200_000, 50_000),
         metric: Metric::Wall,
-        target: None,
-        goal: "",
+        goals: &[],
+        also: "",
         contenders: &[
             Contender::native(|ops| trine_start_soon(ops, 1)),
             Contender::peer("FuturesUnordered", unordered_new).note(NO_GUARD),

@@ -11,7 +11,7 @@ use super::{
     hosts::{on_smol, on_tokio, on_trine},
     threads::{self, THREADS},
 };
-use crate::harness::{Contender, Measurement, Metric, Stopwatch, Workload};
+use crate::harness::{Contender, Goal, Measurement, Metric, Stopwatch, Workload};
 
 const NEAREST: &str = "capacity 1, the nearest it has to a rendezvous";
 const SLOT: &str = "a rendezvous asked for, but each sender has one slot of its own";
@@ -25,8 +25,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         operation: "one item through a rendezvous channel",
         ops: (300_000, 80_000),
         metric: Metric::Wall,
-        target: None,
-        goal: "",
+        goals: &[],
+        also: "",
         contenders: &[
             Contender::native(|ops| trine_stream(ops, 0)),
             Contender::peer("tokio mpsc", |ops| tokio_stream(ops, 1)).note(NEAREST),
@@ -41,8 +41,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         operation: "one item through a channel of capacity 1",
         ops: (300_000, 80_000),
         metric: Metric::Wall,
-        target: Some(4.0),
-        goal: ">= 4x tokio mpsc",
+        goals: &[Goal::new("tokio mpsc", 4.0)],
+        also: "",
         contenders: &[
             Contender::native(|ops| trine_stream(ops, 1)),
             Contender::peer("tokio mpsc", |ops| tokio_stream(ops, 1)),
@@ -57,8 +57,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         operation: "one item through a channel of capacity 128",
         ops: (1_000_000, 200_000),
         metric: Metric::Wall,
-        target: Some(2.4),
-        goal: ">= 2.4x tokio mpsc",
+        goals: &[Goal::new("tokio mpsc", 2.4)],
+        also: "",
         contenders: &[
             Contender::native(|ops| trine_stream(ops, 128)),
             Contender::peer("tokio mpsc", |ops| tokio_stream(ops, 128)),

@@ -16,7 +16,7 @@ use super::hosts::{Arrivals, LocalCountdown, on_local_set, on_tokio, on_trine, p
 use super::local;
 #[cfg(feature = "peers-uring")]
 use super::uring::{Compio, Glommio, Monoio};
-use crate::harness::{Contender, Measurement, Metric, Stopwatch, Workload};
+use crate::harness::{Contender, Goal, Measurement, Metric, Stopwatch, Workload};
 
 /// The rows of this family.
 pub(crate) static WORKLOADS: &[Workload] = &[
@@ -25,8 +25,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         operation: "create a sleep of an hour, poll it once, drop it",
         ops: (320_000, 64_000),
         metric: Metric::Wall,
-        target: Some(5.0),
-        goal: ">= 5x, without a clock read for a timer dropped within its turn",
+        goals: &[Goal::new("monoio", 5.0)],
+        also: "without a clock read for a timer dropped within its turn",
         contenders: &[
             Contender::native(trine_sleep),
             Contender::peer("tokio", tokio_sleep),
@@ -44,8 +44,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         operation: "one of 100,000 sleeps that end within 10 ms fires and its task is joined",
         ops: (100_000, 100_000),
         metric: Metric::Cpu,
-        target: Some(2.0),
-        goal: ">= 2x tokio in CPU time",
+        goals: &[Goal::new("LocalSet", 2.0)],
+        also: "in CPU time",
         contenders: &[
             Contender::native(trine_fire),
             Contender::peer("LocalSet", tokio_fire).note("detached: no result, a shared count tells the end"),

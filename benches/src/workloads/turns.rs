@@ -17,7 +17,7 @@ use super::{
     python::{self, AnyIo, Trio},
     threads::{self, THREADS},
 };
-use crate::harness::{Contender, Measurement, Metric, Stopwatch, Workload};
+use crate::harness::{Contender, Goal, Measurement, Metric, Stopwatch, Workload};
 
 const NO_CHECK: &str = "looks for no cancellation";
 
@@ -59,8 +59,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         operation: "yield of the only task",
         ops: (1_000_000, 300_000),
         metric: Metric::Wall,
-        target: None,
-        goal: "",
+        goals: &[],
+        also: "",
         contenders: &contenders!(1),
     },
     Workload {
@@ -68,8 +68,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         operation: "yield among 100 tasks",
         ops: (1_000_000, 300_000),
         metric: Metric::Wall,
-        target: Some(3.0),
-        goal: ">= 3x compio",
+        goals: &[Goal::new("compio", 3.0)],
+        also: "",
         contenders: &contenders!(
             100,
             Contender::reference("Python Trio", |ops| python::yields::<Trio>(ops, 100))
@@ -84,8 +84,8 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         // So many that the spawns, which are inside the clock, do not show.
         ops: (3_000_000, 1_000_000),
         metric: Metric::Wall,
-        target: None,
-        goal: "",
+        goals: &[],
+        also: "",
         contenders: &contenders!(10_000),
     },
 ];

@@ -17,21 +17,21 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::task::JoinSet;
 
 use super::hosts::{on_tokio, on_trine};
-use crate::harness::{Contender, Measurement, Metric, Stopwatch, Workload};
+use crate::harness::{Contender, Goal, Measurement, Metric, Stopwatch, Workload};
 
 const FLAT: &str = "its tasks are polled by the runtime, not by their group: flat at any depth";
 const NO_GUARD: &str = "no panic guard: a panic of a child ends all";
 
 /// A row at one depth.
 macro_rules! row {
-    ($name:literal, $depth:literal, $goal:literal) => {
+    ($name:literal, $depth:literal, $goals:expr) => {
         Workload {
             name: $name,
             operation: concat!("handshake with a leaf at depth ", $depth),
             ops: (100_000, 20_000),
             metric: Metric::Wall,
-            target: None,
-            goal: $goal,
+            goals: $goals,
+            also: "",
             contenders: &[
                 Contender::native(|ops| trine(ops, $depth)),
                 Contender::peer("FuturesUnordered", |ops| unordered(ops, $depth)).note(NO_GUARD),
@@ -43,18 +43,18 @@ macro_rules! row {
 
 /// The rows of this family.
 pub(crate) static WORKLOADS: &[Workload] = &[
-    row!("wake-1", 1, ""),
-    row!("wake-2", 2, ""),
-    row!("wake-4", 4, ""),
-    row!("wake-8", 8, "no dearer than JoinSet"),
-    row!("wake-16", 16, ""),
+    row!("wake-1", 1, &[]),
+    row!("wake-2", 2, &[]),
+    row!("wake-4", 4, &[]),
+    row!("wake-8", 8, &[Goal::new("tokio JoinSet", 1.0)]),
+    row!("wake-16", 16, &[]),
     Workload {
         name: "wake-level",
         operation: "one level more between the driver and the leaf",
         ops: (100_000, 20_000),
         metric: Metric::Wall,
-        target: Some(6.0),
-        goal: ">= 6x FuturesUnordered, <= 160 instructions",
+        goals: &[Goal::new("FuturesUnordered", 6.0)],
+        also: "<= 160 instructions",
         contenders: &[
             Contender::native(|ops| per_level(ops, trine)),
             Contender::peer("FuturesUnordered", |ops| per_level(ops, unordered)).note(NO_GUARD),
