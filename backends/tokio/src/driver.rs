@@ -18,6 +18,10 @@ use trine_backend::{Driver, Handle};
 use crate::NESTED;
 use crate::runtime::{TokioHandle, handle_of};
 
+/// Events that are taken in before the tasks run that they wake: as few as the caches hold. With tokio's 1,024 an echo on
+/// 4,096 connections takes a few percent more.
+const EVENTS: usize = 64;
+
 thread_local! {
     /// This thread is inside a `drive`.
     static DRIVING: Cell<bool> = const { Cell::new(false) };
@@ -55,7 +59,7 @@ pub(crate) struct TokioDriver {
 impl TokioDriver {
     /// The owner of a runtime.
     pub(crate) fn new() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let runtime = Builder::new_current_thread().enable_all().max_io_events_per_tick(EVENTS).build()?;
         Ok(Self { handle: handle_of(runtime.handle().clone()), own: Some(runtime) })
     }
 
