@@ -283,6 +283,9 @@ where
     }
 
     fn close(&self) {
+        if self.is_over() {
+            return;
+        }
         let mut own = self.own.take();
         let panic = {
             let mut panic = None;
@@ -321,7 +324,7 @@ where
     fn poll_nested(&self, cx: &mut Context<'_>) -> Poll<M::Out> {
         match self.poll_inside::<false>(cx) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(()) => Poll::Ready(self.finish()),
+            Poll::Ready(()) => Poll::Ready(Self::give(self.conclude())),
         }
     }
 
@@ -338,7 +341,7 @@ where
         if result.is_ready() {
             drop_in_root(&mut self.own.take(), || ());
         }
-        result.map(|()| self.finish())
+        result.map(|()| Self::give(self.outcome.take().expect("a nursery that has ended came to something")))
     }
 
     #[cold]
@@ -445,19 +448,23 @@ where
         }
     }
 
-    /// What it comes to; a panic of a task goes on here. Called once.
-    #[inline(never)]
-    fn finish(&self) -> M::Out {
-        let (finished, panic) = match self.outcome.take() {
-            Some(outcome) => outcome,
-            None => self.conclude(),
-        };
+    /// What becomes of what it came to; a panic of a task goes on here.
+    #[inline(always)]
+    fn give((finished, panic): Concluded<T, E>) -> M::Out {
         if let Some(panic) = panic {
             resume_unwind(panic);
         }
         M::result(finished)
     }
 
+    /// It has ended by itself, and nobody else knows it.
+    fn is_over(&self) -> bool {
+        let shared = self.shared();
+        shared.closed.get() && shared.core.get().is_null() && shared.inbox.get().is_none() && self.own.get().is_none()
+    }
+
+    /// What it comes to. Called once.
+    #[inline(never)]
     fn conclude(&self) -> Concluded<T, E> {
         let shared = self.shared();
         let core = shared.core();
