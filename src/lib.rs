@@ -21,6 +21,15 @@
 //!     })
 //! }
 //! ```
+//!
+//! # Features
+//!
+//! - `native` (by default): the backend of [`run`], an event loop on mio.
+//! - `tokio`, `async-io`: backends on these two, with which timers and sockets also work without [`run`], inside
+//!   `#[tokio::main]` and on any other executor. They may all be there at once.
+//! - `anyhow`: [`Error`] converts into `anyhow::Error`, which is a [`TaskError`].
+//!
+//! A library asks for none of them (`default-features = false`) and leaves the choice to the program.
 #![deny(unsafe_code)]
 
 pub mod backend;

@@ -122,6 +122,10 @@ pub(crate) fn outside() -> Option<Outside> {
 
 /// Runs a future to its end on this thread, on the native backend or the one that `TRINE_BACKEND` names.
 ///
+/// The thread is blocked until then. In async code (inside `#[tokio::main]`, a task of smol's, another run) await the future
+/// instead: nurseries, scopes and the rest need no `run` around them, and timers and sockets only the feature `tokio` or
+/// `async-io`.
+///
 /// # Panics
 ///
 /// Inside another run on this thread: await the future there instead. If `TRINE_BACKEND` names an unknown backend, or

@@ -263,6 +263,19 @@ fn a_cancel_ends_every_kind_of_wait() -> Result<()> {
 }
 
 #[test]
+fn debug_shows_the_socket_and_not_what_watches_it() -> Result<()> {
+    trine::run(async {
+        let (a, b) = pair().await?;
+        b.write_all(b"x").await?;
+        a.read(&mut [0]).await?;
+        let shown = format!("{a:?}");
+        assert!(shown.starts_with("TcpStream {") && shown.len() < 200, "{shown}");
+        assert!(shown.contains(&a.peer_addr()?.to_string()), "{shown}");
+        Ok(())
+    })
+}
+
+#[test]
 fn a_refused_connection_is_an_error() -> Result<()> {
     run(async {
         let nobody = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 const BOUND: Duration = Duration::from_secs(10);
+const CUT_OFF: &str = "the clean-up took too long and was cut off";
 
 pin_project! {
     /// The future of [`finally`].
@@ -59,8 +60,9 @@ impl<T, B, C> Finally<T, B, C> {
 ///
 /// # Errors
 ///
-/// The body's error. The clean-up's error if the body had none or was cancelled; [`TooSlow`] if the clean-up was cut
-/// off and nothing else failed. Two real errors form a group.
+/// The body's error. The clean-up's error if the body had none or was cancelled: clean-up that failed is told, also in place
+/// of a cancellation. Two real errors form a group. Clean-up that was cut off failed with [`TooSlow`], whose reason has a
+/// message that says so.
 ///
 /// # Panics
 ///
@@ -147,8 +149,8 @@ where
         let cleanup = match exit.filter() {
             Ok(Some(())) => Ok(()),
             Ok(None) => {
-                let reason = reason.unwrap_or_else(|| Reason::new(ReasonKind::Deadline));
-                Err(Error::from(TooSlow::new(reason)))
+                let kind = reason.map_or(ReasonKind::Deadline, |reason| reason.kind());
+                Err(Error::from(TooSlow::new(Reason::with_message(kind, CUT_OFF.into()))))
             }
             Err(e) => Err(e),
         };

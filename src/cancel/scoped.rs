@@ -200,6 +200,8 @@ impl<T, E: Into<Error>, F: Future<Output = Result<T, E>>> Future for Lift<F> {
 
 /// Runs a future for at most `timeout`, counted from its first poll; `None` if the time ran out.
 ///
+/// One with another error type is made fit by [`lift`].
+///
 /// # Errors
 ///
 /// The future's own error. `Cancelled` if a scope further out is cancelled.
@@ -362,6 +364,19 @@ pub fn shielded_for<T, F: Future<Output = Result<T>>>(timeout: Duration, fut: F)
 /// # Cancel safety
 ///
 /// As the future.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use trine::{lift, move_on_after, sleep};
+///
+/// let hour = Duration::from_secs(3600);
+/// // The error of `sleep` is `Cancelled`.
+/// let outcome = trine::run(move_on_after(Duration::from_millis(1), lift(sleep(hour))))?;
+/// assert_eq!(outcome, None);
+/// # Ok::<(), trine::Error>(())
+/// ```
 pub fn lift<T, E: Into<Error>, F: Future<Output = Result<T, E>>>(fut: F) -> Lift<F> {
     Lift { body: fut }
 }
@@ -406,7 +421,8 @@ pub fn cancellable<F: Future>(fut: F) -> Cancellable<F> {
 
 /// Hides the scopes and the task around from a future: cancels do not reach it, and it belongs to no task.
 ///
-/// For executors and shared futures that are driven from inside a scope but do not belong to it.
+/// For executors and shared futures that are driven from inside a scope but do not belong to it. It does not help a
+/// `block_on` that blocks this thread: what that waits for may need the thread.
 ///
 /// # Cancel safety
 ///

@@ -5,7 +5,8 @@ use std::fmt;
 
 use super::{Cancelled, Reason, ReasonKind};
 
-/// The error of `fail_after` and `fail_at`: their scope was cancelled before the work was done.
+/// The error of `fail_after` and `fail_at`: their scope was cancelled before the work was done. Also of `finally`, if its
+/// clean-up was cut off: then the [reason](TooSlow::reason) has a message that says so.
 ///
 /// It is an ordinary error, not a cancellation: the scope has caught that.
 #[derive(Debug, Clone)]
@@ -27,7 +28,7 @@ impl TooSlow {
 impl fmt::Display for TooSlow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.reason.kind() {
-            ReasonKind::Deadline => f.write_str("the work took too long"),
+            ReasonKind::Deadline => f.write_str(self.reason.message().unwrap_or("the work took too long")),
             _ => write!(f, "the work was stopped: {}", self.reason),
         }
     }

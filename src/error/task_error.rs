@@ -62,6 +62,9 @@ pub trait TaskError: From<Cancelled> {
     ///
     /// Unless overridden, it returns the first that is not a cancellation, or else `first`, and drops the others.
     /// [`Error`] makes a group, also of one.
+    ///
+    /// One that makes groups has [`TaskError::is_cancelled`] (all parts are), [`TaskError::has_cancelled`] (one is) and
+    /// [`TaskError::without_cancelled`] (the others) look into them: else no scope catches what it has cancelled.
     fn merge(first: Self, rest: Vec<Self>) -> Self {
         if !first.is_cancelled() {
             return first;

@@ -1,5 +1,6 @@
 //! TCP streams and listeners.
 
+use std::fmt;
 use std::future::Future;
 use std::io::{self, Read as _, Write as _};
 use std::net::{self, Shutdown, SocketAddr};
@@ -47,8 +48,13 @@ impl Socket for net::TcpStream {
 /// All operations take `&self`: one task may read while another one writes. A second task in the same direction gets
 /// [`ResourceBusy`](io::ErrorKind::ResourceBusy). The traits [`futures_io::AsyncRead`] and [`futures_io::AsyncWrite`]
 /// are implemented for it and for `&` it.
-#[derive(Debug)]
 pub struct TcpStream(Box<Stream<net::TcpStream>>);
+
+impl fmt::Debug for TcpStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.io().fmt(f)
+    }
+}
 
 impl TcpStream {
     fn new(source: Source<net::TcpStream>) -> Self {
@@ -347,8 +353,13 @@ fn finish_connect(socket: &net::TcpStream) -> io::Result<Done<()>> {
 /// # Ok::<_, trine::Error>(())
 /// # }).unwrap();
 /// ```
-#[derive(Debug)]
 pub struct TcpListener(Source<net::TcpListener>);
+
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.io().fmt(f)
+    }
+}
 
 impl TcpListener {
     /// Listens at the first address that is free; port 0 lets the system choose one.

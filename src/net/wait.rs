@@ -133,5 +133,8 @@ impl<S> Drop for Exclusive<'_, S> {
 
 /// The error of the second task in one direction.
 pub(crate) fn busy() -> io::Error {
-    io::Error::new(io::ErrorKind::ResourceBusy, "another task uses this direction of the stream")
+    io::Error::new(
+        io::ErrorKind::ResourceBusy,
+        "another task waits for the same here: use it in one task at a time, or share it through a `Mutex`",
+    )
 }

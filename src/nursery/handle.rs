@@ -130,7 +130,7 @@ const MARKS: usize = APART | ENTERED | YIELDED;
 /// The value was taken, and slot or allocation given back. Marked as apart, so that one look tells what is plain.
 const TAKEN: usize = APART;
 
-/// A child's value to be. Dropping the handle does nothing to the child.
+/// A child's value to be. Dropping the handle does nothing to the child. It cannot leave the nursery: await it inside.
 #[must_use = "await it for the value, or use `start_soon`"]
 pub struct Handle<'scope, T> {
     /// A cell with marks in its low bits, or `TAKEN`.

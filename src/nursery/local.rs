@@ -131,7 +131,7 @@ where
     Opened::new::<LocalNursery<'env, 'env, E>, _, _, T, E, M>(body, scope, at)
 }
 
-/// An open nursery whose children need not be `Send`.
+/// An open nursery whose children need not be `Send`. It stays on its thread, and so has no [`Spawner`](crate::Spawner).
 pub struct LocalNursery<'scope, 'env: 'scope, E = Error> {
     shared: Shared<E>,
     scope: PhantomData<fn(&'scope ()) -> &'scope ()>,

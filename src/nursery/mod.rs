@@ -54,6 +54,9 @@ use std::task::{Context, Poll};
 /// borrow what lives outside of the nursery, and when the nursery has returned (or was dropped), none of them exists any
 /// more. For parallelism use threads, or the spawn of a multi-threaded executor.
 ///
+/// Body and children are `Send`, so that the whole tree may be spawned on any executor. Where they cannot be, or where the
+/// compiler cannot see that they are ("implementation of `FnOnce` is not general enough"), use [`local_nursery`].
+///
 /// # Errors
 ///
 /// All errors of the body and the children, as a group, also for a single one. The first of them cancels the others. A
@@ -254,7 +257,26 @@ impl CancelScope {
 
 /// An open nursery, to spawn children into. Children may borrow whatever outlives `'scope`, this nursery included.
 ///
-/// `&Nursery` may be handed to children, to functions, and to the threads of a `std::thread::scope`.
+/// `&Nursery` may be handed to children, to functions, and to the threads of a `std::thread::scope`. A function that starts
+/// children in one takes it like this, and what they borrow for `'env`:
+///
+/// ```
+/// use trine::Nursery;
+///
+/// fn greet<'scope, 'env>(n: &'scope Nursery<'scope, 'env>, name: &'env str) {
+///     n.start_soon(async move {
+///         println!("hello, {name}");
+///         Ok(())
+///     });
+/// }
+///
+/// let name = String::from("world");
+/// trine::run(trine::nursery(async |n| {
+///     greet(n, &name);
+///     Ok(())
+/// }))?;
+/// # Ok::<(), trine::Error>(())
+/// ```
 pub struct Nursery<'scope, 'env: 'scope, E = Error> {
     shared: Shared<E>,
     scope: PhantomData<fn(&'scope ()) -> &'scope ()>,
@@ -286,7 +308,8 @@ unsafe impl<E> HasShared<E> for Nursery<'_, '_, E> {
 impl<'scope, 'env, E: TaskError + Send + 'scope> Nursery<'scope, 'env, E> {
     /// Starts a child. It first runs at some later scheduling point, under the nursery's scopes.
     ///
-    /// The child inherits the task locals that are in force here. Its error cancels the nursery.
+    /// The child inherits the task locals that are in force here. Its error cancels the nursery. A child that is not `Send`
+    /// needs a [`local_nursery`].
     #[inline]
     pub fn start_soon<F>(&'scope self, fut: F)
     where
@@ -296,6 +319,9 @@ impl<'scope, 'env, E: TaskError + Send + 'scope> Nursery<'scope, 'env, E> {
     }
 
     /// Starts a child and returns a handle to its value.
+    ///
+    /// The handle belongs to the nursery: await it in the body or in another child, and return the value from there. A child
+    /// that is not `Send` needs a [`local_nursery`].
     #[inline]
     #[track_caller]
     pub fn spawn<T, F>(&'scope self, fut: F) -> Handle<'scope, T>

@@ -1,6 +1,11 @@
 //! The same functions for any error type that is a [`TaskError`](crate::TaskError), for libraries that want their own.
 //!
-//! The error type stands first among the type parameters: `typed::nursery::<MyError, _>(..)`.
+//! The error type stands first among the type parameters: `typed::nursery::<MyError, _>(..)`. It has to be written where
+//! nothing else says it: a `?` after the call does not, since it converts.
+//!
+//! Beside [`TaskError`](crate::TaskError), the type needs `From` for the errors of what is used with it:
+//! [`TooSlow`](crate::TooSlow) for `fail_after`, [`JoinError`](crate::JoinError) for `handle.await?`,
+//! [`StartError`](crate::StartError) for `start`, [`SendError`](crate::channel::SendError) for `sender.send(..).await?`.
 //!
 //! # Examples
 //!

@@ -70,7 +70,8 @@ impl MockClock {
         Self { clock, users }
     }
 
-    /// Makes the clock jump to the next deadline whenever no task can run.
+    /// Makes the clock jump to the next deadline whenever no task can run. Sockets and other threads do not hold it: see
+    /// [`MockClock::autojump_after`].
     pub fn autojump(self) -> Self {
         self.autojump_after(Duration::ZERO)
     }

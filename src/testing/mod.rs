@@ -32,6 +32,10 @@ pub enum Order {
 /// Runs a future as [`trine::run`](crate::run()), on a virtual clock that jumps to the next deadline whenever no task
 /// can run.
 ///
+/// What is on its way over a socket or from another thread, and timers of other libraries, do not hold the clock: a timeout
+/// around them has passed before they come. Use [`duplex`] instead of sockets, or
+/// [`MockClock::autojump_after`], which waits for them a while.
+///
 /// # Panics
 ///
 /// As [`trine::run`](crate::run()). With the task tree if the program deadlocks.

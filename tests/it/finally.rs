@@ -110,7 +110,8 @@ fn cleanup_is_bounded_by_ten_seconds_unless_told() {
                 whole = whole.within(Duration::from_secs(secs));
             }
             let error: Error = whole.await.unwrap_err();
-            assert!(error.find::<TooSlow>().is_some());
+            let late = error.find::<TooSlow>().expect("the clean-up's");
+            assert_eq!(late.to_string(), "the clean-up took too long and was cut off");
             trine::now() - began
         })
     };
