@@ -202,7 +202,7 @@ impl CancelScope {
     ///
     /// # Cancel safety
     ///
-    /// As [`nursery`].
+    /// As [`nursery`], inside the scope: `None` if a cancel of the scope cut something short, be it the body or a child.
     ///
     /// # Examples
     ///
