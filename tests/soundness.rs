@@ -6,11 +6,13 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
+use trine::CancelScope;
 use trine::inspect::{Instrument, TaskInfo};
+use trine::sync::Event;
 
 /// Panics in its first drop, counts all.
 struct Bomb<'a>(&'a Cell<u32>);
@@ -329,4 +331,45 @@ fn a_nursery_moves_while_others_wake_and_cancel_its_children() {
         .unwrap();
         other.join().unwrap();
     }
+}
+
+/// Panics when it is told to.
+#[derive(Default)]
+struct LoudWaker(AtomicBool);
+
+impl Wake for LoudWaker {
+    fn wake(self: Arc<Self>) {
+        if self.0.load(Ordering::SeqCst) {
+            panic!("in a waker");
+        }
+    }
+}
+
+#[test]
+fn a_nursery_ends_once_also_if_a_waker_panics_then() {
+    let (loud, event, scope) = (Arc::new(LoudWaker::default()), Event::new(), CancelScope::new());
+    let shield = CancelScope::new().shielded();
+    trine::run(async {
+        let waker = Waker::from(loud.clone());
+        let mut scoped = Box::pin(scope.run(async {
+            shield.nursery(async |_| Ok(event.wait().await?)).await?;
+            Ok(())
+        }));
+        let mut poll = || scoped.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+        assert!(!poll());
+        scope.cancel();
+        event.set();
+        // The end of the shield is told to the scope around, whose waker this is.
+        loud.0.store(true, Ordering::SeqCst);
+        assert!(catch_unwind(AssertUnwindSafe(&mut poll)).is_err());
+        loud.0.store(false, Ordering::SeqCst);
+        // Another one may have the memory of the first.
+        trine::nursery(async |n| {
+            n.start_soon(async { Ok(trine::checkpoint().await?) });
+            drop(scoped);
+            Ok(())
+        })
+        .await
+    })
+    .unwrap();
 }

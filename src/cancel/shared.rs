@@ -14,7 +14,7 @@ use crate::sched::node::{self, SlotRef};
 use crate::sched::remote::{self, Mail};
 use crate::sched::root::Root;
 use crate::sched::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
-use crate::sched::wakes::Wakes;
+use crate::sched::wakes::{Later, Wakes};
 use crate::time::{Clock, Instant};
 use std::borrow::Cow;
 use std::fmt;
@@ -131,6 +131,10 @@ impl ScopeShared {
                 wakes.append(tree.cancel(reason));
             } else if tree.deadline.get() != deadline {
                 tree.set_deadline(deadline, &*root);
+                if !(*root).is_here() {
+                    // Nobody is about to look at its timers: the alarm is as its last turn left it.
+                    wakes.push(Later::Host(&*root));
+                }
             }
             wakes
         }

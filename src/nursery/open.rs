@@ -480,8 +480,10 @@ where
             shared: core.scope.shared.borrow().clone(),
         };
         // SAFETY: held; no task is left.
-        unsafe { CoreSlot::end(core.node()) }.wake();
+        let wakes = unsafe { CoreSlot::end(core.node()) };
+        // First, since a waker may panic, and the slot is another's by then.
         shared.core.set(ptr::null());
+        wakes.wake();
         (finished, panic)
     }
 

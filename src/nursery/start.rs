@@ -291,9 +291,8 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
                 wakes.append(node::rehome(&h.node, context::root(), limbo));
                 wakes
             };
-            wakes.wake();
-            self.cell.decided(Phase::Moved);
             let handed = Handed(SlotPtr(&h.node));
+            self.cell.decided(Phase::Moved);
             let job: Job = Box::new(move |core, root| handed.arrive(core, root));
             if self.shared.is_null() {
                 let refused = self.cell.target.send(job);
@@ -302,6 +301,8 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
                 (*self.shared).send(job);
             }
             self.cell.target.end_start();
+            // Last, since a waker may panic.
+            wakes.wake();
         }
     }
 

@@ -190,7 +190,7 @@ fn a_busy_loop_sees_a_cancel_from_another_thread() {
 
 #[test]
 fn deadlines_and_shields_are_moved_from_another_thread() {
-    for _ in 0..ROUNDS / 4 {
+    for round in 0..ROUNDS / 4 {
         let scope = CancelScope::new();
         let other = scope.clone();
         let thread = std::thread::spawn(move || {
@@ -199,12 +199,25 @@ fn deadlines_and_shields_are_moved_from_another_thread() {
                 other.set_deadline(Some(trine::now() + Duration::from_secs(60 + i)));
             }
             other.set_shield(false);
-            other.set_deadline(Some(trine::now()));
+            // What has passed cancels at once, what is to come needs an alarm.
+            other.set_deadline(Some(trine::now() + Duration::from_millis((round % 2) as u64)));
         });
         let outcome = trine::run(scope.run(async { Ok(trine::sleep(Duration::from_secs(60)).await?) })).unwrap();
         assert_eq!(outcome, None);
         thread.join().unwrap();
     }
+}
+
+#[test]
+fn a_deadline_from_outside_has_the_host_poll() {
+    let wakes = CountWakes::new();
+    let scope = CancelScope::new();
+    let mut fut = Box::pin(scope.run(async { Ok(trine::sleep_forever().await?) }));
+    assert!(poll_once(fut.as_mut(), &wakes).is_pending());
+    assert_eq!(wakes.count(), 0);
+    // The alarm is as that poll left it: none.
+    scope.set_deadline(Some(trine::now() + Duration::from_secs(60)));
+    assert_eq!(wakes.count(), 1);
 }
 
 #[test]
