@@ -55,7 +55,7 @@ pub(crate) static WORKLOADS: &[Workload] = &[
     Workload {
         name: "stream-128",
         operation: "one item through a channel of capacity 128",
-        ops: (1_000_000, 200_000),
+        ops: (1_000_000, 600_000),
         metric: Metric::Wall,
         goals: &[Goal::new("tokio mpsc", 2.4)],
         also: "",

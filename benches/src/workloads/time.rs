@@ -23,7 +23,7 @@ pub(crate) static WORKLOADS: &[Workload] = &[
     Workload {
         name: "sleep",
         operation: "create a sleep of an hour, poll it once, drop it",
-        ops: (320_000, 64_000),
+        ops: (320_000, 320_000),
         metric: Metric::Wall,
         goals: &[Goal::new("monoio", 5.0)],
         also: "without a clock read for a timer dropped within its turn",
