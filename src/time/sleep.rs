@@ -11,6 +11,7 @@ use crate::task::park::{self, Entry, Op, Parked};
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::pin::Pin;
 use std::ptr;
@@ -34,7 +35,7 @@ unsafe impl Sync for Timer {}
 impl Timer {
     /// Under the context's root.
     fn new(root: &Root, key: TimerKey) -> Self {
-        root.count_inc();
+        root.count_inc_here();
         Self { root, key }
     }
 
@@ -89,12 +90,16 @@ enum Stage {
     Done,
 }
 
+// Else a sleep that has not begun had something to drop.
+const _: () = assert!(!std::mem::needs_drop::<Entry>());
+
 /// The future of [`sleep`] and [`sleep_until`].
 #[must_use = "futures do nothing unless awaited"]
 pub struct Sleep {
     /// As the stage says, where it still matters: a place that costs no room.
     nanos: u64,
-    stage: Stage,
+    /// Not dropped with the rest, but by `drop`, which knows when there is nothing to drop.
+    stage: ManuallyDrop<Stage>,
     own: Option<&'static Root>,
     at: &'static Location<'static>,
 }
@@ -102,7 +107,7 @@ pub struct Sleep {
 impl fmt::Debug for Sleep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut sleep = f.debug_struct("Sleep");
-        match self.stage {
+        match *self.stage {
             Stage::Start(_, given) | Stage::Waiting(.., given) => match given {
                 Given::Duration => sleep.field("duration", &Duration::from_nanos(self.nanos)),
                 Given::Deadline => sleep.field("deadline", &Instant::from_nanos(self.nanos)),
@@ -120,7 +125,7 @@ impl Sleep {
         if self.own.is_some() || self.nanos == 0 {
             return false;
         }
-        match &self.stage {
+        match &*self.stage {
             Stage::Start(entry, Given::Duration) if !entry.has_yielded() => {}
             _ => return false,
         }
@@ -133,7 +138,7 @@ impl Sleep {
         let key = root.new_timers().insert_after(self.nanos, target);
         let waiting = Stage::Waiting(Timer::new(root, key), parked, Given::Duration);
         // SAFETY: what stands there has nothing to drop.
-        unsafe { ptr::write(&raw mut self.stage, waiting) };
+        unsafe { ptr::write(&raw mut *self.stage, waiting) };
         true
     }
 
@@ -152,12 +157,12 @@ impl Sleep {
     #[inline(always)]
     fn poll_inside(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cancelled>> {
         loop {
-            match &mut self.stage {
+            match &mut *self.stage {
                 Stage::Start(entry, given) => {
                     let given = *given;
                     let entered = ready!(entry.poll(cx));
                     if let Err(c) = entered {
-                        self.stage = Stage::Done;
+                        *self.stage = Stage::Done;
                         return Poll::Ready(Err(c));
                     }
                     // SAFETY: `in_root` sees to it that the context has a root, which this thread holds.
@@ -167,7 +172,7 @@ impl Sleep {
                         Given::Deadline => Instant::from_nanos(self.nanos) <= root.read_clock(),
                     };
                     if past {
-                        self.stage = Stage::Yielding(Checkpoint::new());
+                        *self.stage = Stage::Yielding(Checkpoint::new());
                         continue;
                     }
                     self.wait(root, cx, given, self.nanos);
@@ -175,7 +180,7 @@ impl Sleep {
                 }
                 Stage::Yielding(checkpoint) => {
                     let result = ready!(checkpoint.poll_inner(cx));
-                    self.stage = Stage::Done;
+                    *self.stage = Stage::Done;
                     return Poll::Ready(result);
                 }
                 Stage::Waiting(timer, parked, given) => {
@@ -184,12 +189,12 @@ impl Sleep {
                         if result.is_err() {
                             park::count_delivery();
                         }
-                        self.stage = Stage::Done;
+                        *self.stage = Stage::Done;
                         return Poll::Ready(result);
                     }
                     if parked.is_cancelled() && parked.is_current(cx) {
                         park::count_delivery();
-                        self.stage = Stage::Done;
+                        *self.stage = Stage::Done;
                         return Poll::Ready(Err(park::cancelled()));
                     }
                     // SAFETY: as above.
@@ -226,7 +231,7 @@ impl Sleep {
         };
         drop(timers);
         self.nanos = nanos;
-        self.stage = Stage::Waiting(Timer::new(root, key), parked, given);
+        *self.stage = Stage::Waiting(Timer::new(root, key), parked, given);
     }
 }
 
@@ -242,29 +247,33 @@ impl Future for Sleep {
 impl Drop for Sleep {
     #[inline]
     fn drop(&mut self) {
-        if self.own.is_some() {
-            self.drop_own();
-        } else if let Stage::Waiting(timer, parked, _) = &self.stage {
-            // The common case, written out: the rest is done by the parts.
-            if timer.is_here()
-                && parked.is_of(timer.root())
-                && timer.root().timers.borrow_mut().remove_plainly(timer.key)
-            {
-                let root = timer.root();
-                root.count_dec_here();
-                root.count_dec_here();
-                // SAFETY: the timer has ended, and the counts of both were given back.
-                unsafe { ptr::write(&raw mut self.stage, Stage::Done) };
+        if self.own.is_none() {
+            match &*self.stage {
+                // The common case, written out: the timer has ended then, the counts of both are given back, and nothing is
+                // left to be dropped.
+                Stage::Waiting(timer, parked, _)
+                    if timer.is_here()
+                        && parked.is_of(timer.root())
+                        && timer.root().timers.borrow_mut().remove_plainly(timer.key) =>
+                {
+                    let root = timer.root();
+                    root.count_dec_here();
+                    root.count_dec_here();
+                    return;
+                }
+                Stage::Start(..) | Stage::Done => return,
+                _ => {}
             }
         }
+        self.drop_slowly();
     }
 }
 
 impl Sleep {
     #[cold]
     #[inline(never)]
-    fn drop_own(&mut self) {
-        let stage = &mut self.stage;
+    fn drop_slowly(&mut self) {
+        let stage = &mut *self.stage;
         drop_in_root(&mut self.own, || *stage = Stage::Done);
     }
 }
@@ -300,7 +309,12 @@ impl Sleep {
 #[track_caller]
 #[inline]
 pub fn sleep(d: Duration) -> Sleep {
-    Sleep { nanos: nanos(d), stage: Stage::Start(Entry::new(), Given::Duration), own: None, at: Location::caller() }
+    Sleep {
+        nanos: nanos(d),
+        stage: ManuallyDrop::new(Stage::Start(Entry::new(), Given::Duration)),
+        own: None,
+        at: Location::caller(),
+    }
 }
 
 /// Waits until `at`. An instant in the past makes it a [`checkpoint`](crate::checkpoint).
@@ -319,7 +333,12 @@ pub fn sleep(d: Duration) -> Sleep {
 #[track_caller]
 pub fn sleep_until(at: Instant) -> Sleep {
     let nanos = at.as_nanos();
-    Sleep { nanos, stage: Stage::Start(Entry::new(), Given::Deadline), own: None, at: Location::caller() }
+    Sleep {
+        nanos,
+        stage: ManuallyDrop::new(Stage::Start(Entry::new(), Given::Deadline)),
+        own: None,
+        at: Location::caller(),
+    }
 }
 
 /// The future of [`sleep_forever`].
