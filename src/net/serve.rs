@@ -49,9 +49,10 @@ impl<L: Listener + Sync> Listener for &L {
 /// It ends only with an error: of a handler, of the listener, or a cancellation; in each case it first waits for the
 /// handlers, which are cancelled. **So a handler returns an error only if the whole server is to stop for it**: a `?` after a
 /// `read` would let one client's reset end the server. What concerns one connection it deals with itself, as in the
-/// example. To share state, let an `async` closure borrow it: `net::serve(listener, async |stream| work(stream, &state).await)`.
-/// Connections that fail before they are accepted are passed over. When
-/// the system runs out of descriptors or memory, it waits a tenth of a second and tries again.
+/// example. Connections that fail before they are accepted are passed over. When the system runs out of descriptors or
+/// memory, it waits a tenth of a second and tries again.
+///
+/// A handler that shares state borrows it: `net::serve(listener, async |stream| work(stream, &state).await)`.
 ///
 /// # Errors
 ///

@@ -174,10 +174,10 @@ impl CoreSlot {
     }
 }
 
-/// How a queue is run: what [`Special`] says, where what is special is told apart.
-const PLAIN: u8 = 0;
-const LIMITED: u8 = 1;
-const SPECIAL: u8 = 2;
+/// How a queue is run, each in a loop of its own.
+const PLAIN: u8 = Special::No as u8;
+const LIMITED: u8 = Special::Limited as u8;
+const SPECIAL: u8 = Special::Yes as u8;
 
 /// Task locals around are special, too.
 #[inline(always)]

@@ -8,22 +8,9 @@ use super::context;
 use super::wakes::{Wakes, Waste};
 use crate::error::Cancelled;
 use crate::task::park;
-use crate::task::wake::{self, WakeRef};
+use crate::task::wake::{self, Identity, WakeRef};
 use std::collections::HashMap;
 use std::task::{Context, Poll, Waker};
-
-/// What `will_wake` goes by.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Identity(usize, usize);
-
-impl Identity {
-    /// No waker's: each has a vtable.
-    pub(super) const NONE: Self = Self(0, 0);
-
-    pub(super) fn of(waker: &Waker) -> Self {
-        Self(waker.data().addr(), std::ptr::from_ref(waker.vtable()).addr())
-    }
-}
 
 /// See the module.
 #[derive(Default)]

@@ -22,7 +22,6 @@ use super::context::{self, Ambient, Frame};
 use super::count::Count;
 use super::gate::{Gate, Hold};
 use super::idle::Idle;
-use super::polled::Identity;
 use super::pool::Pool;
 use super::remote::{self, After, Mail};
 use super::stack::Stack;
@@ -31,6 +30,7 @@ use super::timers::Timers;
 use crate::run::Settings;
 use crate::task::header::Header;
 use crate::task::park;
+use crate::task::wake::Identity;
 use crate::testing::Order;
 use crate::time::Instant;
 use std::cell::{RefCell, RefMut};
@@ -73,7 +73,7 @@ pub(crate) struct Root {
     /// `Cancelled` errors delivered so far.
     pub(crate) deliveries: Cell<u64>,
     pub(crate) timers: RefCell<Timers>,
-    /// There may be timers.
+    /// There may be timers. Set by [`Root::new_timers`], taken back by a turn that finds none.
     is_timed: Cell<bool>,
     settings: RefCell<Option<Arc<Settings>>>,
     pub(crate) order: Cell<Order>,
@@ -97,7 +97,7 @@ pub(crate) struct Root {
     host_refused: Cell<bool>,
     /// The waker that the bell has.
     host: RefCell<Option<Arc<Waker>>>,
-    /// That waker, to compare with.
+    /// Its identity, to compare with: it lives for as long as this stands here.
     host_identity: Cell<Identity>,
 }
 

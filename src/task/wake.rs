@@ -162,6 +162,20 @@ pub(crate) fn header_of(waker: &Waker) -> Option<*const Header> {
     if std::ptr::eq(waker.vtable(), &raw const VTABLE) { Some(waker.data().cast()) } else { None }
 }
 
+/// What `will_wake` goes by, for as long as the waker lives.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Identity(usize, usize);
+
+impl Identity {
+    /// No waker's: each has a vtable.
+    pub(crate) const NONE: Self = Self(0, 0);
+
+    #[inline(always)]
+    pub(crate) fn of(waker: &Waker) -> Self {
+        Self(waker.data().addr(), std::ptr::from_ref(waker.vtable()).addr())
+    }
+}
+
 /// A waker for our own use: a task without the indirection, or somebody's waker.
 #[derive(Debug, Clone)]
 pub(crate) enum WakeRef {
