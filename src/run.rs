@@ -86,6 +86,18 @@ impl Settings {
         self.handle.as_ref().is_none_or(|h| h.has_budget())
     }
 
+    pub(crate) fn begin_turn(&self) {
+        if let Some(handle) = &self.handle {
+            handle.begin_turn();
+        }
+    }
+
+    pub(crate) fn end_turn(&self) {
+        if let Some(handle) = &self.handle {
+            handle.end_turn();
+        }
+    }
+
     pub(crate) fn outside(&self) -> usize {
         self.outside.load(Ordering::Acquire)
     }

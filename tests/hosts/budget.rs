@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::coop;
 use trine::{Builder, Result, backend, local_nursery};
 
-use crate::support::{current_thread, ok};
+use crate::support::{current_thread, multi_thread, ok};
 
 /// What tokio grants a task for each poll.
 const COOP: usize = 128;
@@ -55,6 +55,83 @@ fn children_that_drain_channels_of_tokio_are_not_polled_in_vain() -> Result<()> 
     };
     current_thread().block_on(test())?;
     Builder::new().backend(backend::tokio()).run(test())
+}
+
+/// A child that receives `messages` that are ready, and counts them.
+fn drain(messages: usize, received: Arc<AtomicUsize>) -> impl Future<Output = Result<()>> + Send {
+    let (tx, mut rx) = mpsc::unbounded_channel();
+    (0..messages).for_each(|i| tx.send(i).unwrap());
+    async move {
+        drop(tx);
+        while rx.recv().await.is_some() {
+            received.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Stands behind all that is runnable now. (`yield_now` of tokio also waits until it has looked for events.)
+fn turn_of_its_own() -> impl Future<Output = ()> {
+    let mut begun = false;
+    poll_fn(move |cx| {
+        if std::mem::replace(&mut begun, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
+#[test]
+fn a_turn_has_several_budgets_of_its_host_and_then_the_others_go_on() -> Result<()> {
+    const CHILDREN: usize = 64;
+    const MESSAGES: usize = 1_000;
+    /// Budgets of a turn.
+    const GRANTS: usize = 8;
+    let runtimes = [current_thread(), multi_thread()];
+    for (runtime, is_alone) in runtimes.iter().zip([true, false]) {
+        runtime.block_on(async move {
+            let received = Arc::new(AtomicUsize::new(0));
+            let tree = trine::nursery({
+                let received = received.clone();
+                async move |n| {
+                    (0..CHILDREN).for_each(|_| n.start_soon(drain(MESSAGES, received.clone())));
+                    Ok(())
+                }
+            });
+            let turns = Arc::new(AtomicUsize::new(0));
+            let counted = {
+                let (turns, mut tree) = (turns.clone(), Box::pin(tree));
+                poll_fn(move |cx| {
+                    turns.fetch_add(1, Ordering::Relaxed);
+                    tree.as_mut().poll(cx)
+                })
+            };
+            let tree = tokio::spawn(counted);
+            let plain = tokio::spawn({
+                let received = received.clone();
+                async move {
+                    let mut longest = 0;
+                    while received.load(Ordering::Relaxed) < CHILDREN * MESSAGES {
+                        let before = received.load(Ordering::Relaxed);
+                        turn_of_its_own().await;
+                        longest = longest.max(received.load(Ordering::Relaxed) - before);
+                    }
+                    longest
+                }
+            });
+            tree.await??;
+            assert_eq!(received.load(Ordering::Relaxed), CHILDREN * MESSAGES);
+            // A return for each eight budgets, the one that finds out that there is one, and the rest of each child.
+            let (turns, budgets) = (turns.load(Ordering::Relaxed), CHILDREN * MESSAGES / COOP);
+            assert!((budgets / GRANTS..budgets / GRANTS * 2).contains(&turns), "{turns} turns for {budgets} budgets");
+            // On several threads it runs beside the tree.
+            let longest = plain.await?;
+            assert!(!is_alone || longest <= GRANTS * COOP, "{longest} messages while another task waited");
+            ok()
+        })?;
+    }
+    Ok(())
 }
 
 #[test]

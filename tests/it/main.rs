@@ -19,6 +19,7 @@ mod lowlevel;
 mod nursery;
 mod panics;
 mod race;
+mod rationed;
 mod report;
 mod start;
 mod support;

@@ -120,6 +120,9 @@ laws! {
         because "a waker is foreign code: it may poll, register, drop or wake something of the same loop.";
     L32 Suite "What `ambient` returns serves without any `drive` of its own; a backend that cannot says `None`."
         because "a hosted tree is polled by an executor that knows nothing of the loop.";
+    // Turns and budget, again.
+    L33 Backend "What a host grants a turn beyond its budget is bounded, and ends with the turn."
+        because "its other tasks wait until the turn is over.";
 }
 
 #[cfg(test)]

@@ -145,6 +145,17 @@ pub trait Handle: Send + Sync + Debug + 'static {
     fn has_budget(&self) -> bool {
         true
     }
+
+    /// Begins a turn: all that a tree does on this thread between two returns to its host. It is not called before
+    /// [`has_budget`](Self::has_budget) has once said no.
+    ///
+    /// A host that grants each of its tasks a budget may grant a turn several, as it does a group of tasks:
+    /// [`has_budget`](Self::has_budget) then renews a budget that is spent, a bounded number of times
+    /// ([L33](laws::L33)).
+    fn begin_turn(&self) {}
+
+    /// Ends the turn that this thread has begun, also when it unwinds. Before that, the thread begins no other one.
+    fn end_turn(&self) {}
 }
 
 /// One timer that can be set again and again.

@@ -8,14 +8,13 @@ use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::coop;
 use trine_backend::adapter::{Driving, is_driving, refusal, unless_refused};
 use trine_backend::{Driver, Handle};
 
 use crate::NESTED;
+use crate::budget;
 use crate::runtime::{TokioHandle, handle_of};
 
 /// Events that are taken in before the tasks run that they wake: as few as the caches hold. With tokio's 1,024 an echo on
@@ -29,23 +28,7 @@ thread_local! {
 
 /// Whether this thread polls something for tokio, so that it must not be blocked.
 pub(crate) fn is_async_context() -> bool {
-    is_driving(&DRIVING) || has_budget_at_all()
-}
-
-/// Whether there is a budget in force, whatever is left of it.
-fn has_budget_at_all() -> bool {
-    // More than any budget of tokio's, which is a byte.
-    const ENOUGH: usize = 256;
-    let cx = &mut Context::from_waker(Waker::noop());
-    let take = |_| match coop::poll_proceed(cx) {
-        Poll::Ready(unit) => Some(unit),
-        Poll::Pending => None,
-    };
-    let mut units: Vec<_> = (0..ENOUGH).map_while(take).collect();
-    let is_spent = units.len() < ENOUGH;
-    // Each gives back what was there before it: the last one first.
-    while units.pop().is_some() {}
-    is_spent
+    is_driving(&DRIVING) || budget::is_in_force()
 }
 
 /// Blocks on a runtime.

@@ -2,6 +2,7 @@
 //!
 //! | file | what is in it |
 //! |---|---|
+//! | `budget` | what tokio lets a task do before it returns, and a tree of tasks |
 //! | `driver` | drives one future on this thread, and knows where that is not possible |
 //! | `runtime` | what trine knows of one runtime, for as long as that lives |
 //! | `timer` | one [`tokio::time::Sleep`] |
@@ -33,6 +34,7 @@
 //! [L32]: trine_backend::laws::L32
 #![forbid(unsafe_code)]
 
+mod budget;
 mod driver;
 mod runtime;
 #[cfg(unix)]

@@ -9,10 +9,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use tokio::runtime::{Handle as RuntimeHandle, Id};
-use tokio::task::coop;
 use trine_backend::Source;
 use trine_backend::adapter::{Host, HostHandle, Registry, SureJob};
 
+use crate::budget;
 use crate::timer::SleepTimer;
 
 #[cfg(unix)]
@@ -105,6 +105,14 @@ impl Host for TokioHost {
     }
 
     fn has_budget(&self) -> bool {
-        coop::has_budget_remaining()
+        budget::is_left()
+    }
+
+    fn begin_turn(&self) {
+        budget::begin_turn();
+    }
+
+    fn end_turn(&self) {
+        budget::end_turn();
     }
 }

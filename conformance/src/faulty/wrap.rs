@@ -121,4 +121,12 @@ impl Handle for TwistedHandle {
     fn has_budget(&self) -> bool {
         self.twist.has_budget(&*self.inner)
     }
+
+    fn begin_turn(&self) {
+        self.inner.begin_turn();
+    }
+
+    fn end_turn(&self) {
+        self.inner.end_turn();
+    }
 }

@@ -78,6 +78,7 @@ impl Root {
         if moved {
             self.rehost();
         }
+        let grant = self.host_limits.get().then(|| Grant::begin(self));
         let result = loop {
             self.take_in();
             self.expire();
@@ -135,6 +136,7 @@ impl Root {
                 IdleOutcome::Deadlock => break Turn::Deadlock(crate::inspect::tree()),
             }
         };
+        drop(grant);
         drop(hold);
         result
     }
@@ -167,6 +169,22 @@ impl Root {
             // SAFETY: this thread holds the root, which is the context's.
             unsafe { remote::drain_after(self, || self.take_in_if_notified()) };
         }
+    }
+}
+
+/// What a host that limits grants a turn, until its end.
+struct Grant<'a>(&'a Root);
+
+impl<'a> Grant<'a> {
+    fn begin(root: &'a Root) -> Self {
+        root.with_settings(|s| s.begin_turn());
+        Self(root)
+    }
+}
+
+impl Drop for Grant<'_> {
+    fn drop(&mut self) {
+        self.0.with_settings(|s| s.end_turn());
     }
 }
 

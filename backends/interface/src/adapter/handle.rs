@@ -39,6 +39,12 @@ pub trait Host: Send + Sync + Debug + 'static {
     fn has_budget(&self) -> bool {
         true
     }
+
+    /// As [`Handle::begin_turn`].
+    fn begin_turn(&self) {}
+
+    /// As [`Handle::end_turn`].
+    fn end_turn(&self) {}
 }
 
 /// The [`Handle`] of a [`Host`], from when it was made until it is [ended](Self::end).
@@ -134,6 +140,14 @@ impl<H: Host> Handle for HostHandle<H> {
 
     fn has_budget(&self) -> bool {
         self.host.has_budget()
+    }
+
+    fn begin_turn(&self) {
+        self.host.begin_turn();
+    }
+
+    fn end_turn(&self) {
+        self.host.end_turn();
     }
 }
 
