@@ -110,7 +110,13 @@ impl ScopeSlot {
         if called.is_none() {
             let passed = match self.deadline.get() {
                 Deadline::Never => false,
-                Deadline::After(d) => d.is_zero(),
+                Deadline::After(d) => {
+                    if root.is_virtual() {
+                        // It may be moved before the scope waits.
+                        self.deadline.set(Deadline::At(root.read_clock() + d));
+                    }
+                    d.is_zero()
+                }
                 Deadline::At(at) => at <= root.read_clock(),
             };
             if passed {
@@ -196,7 +202,7 @@ impl ScopeSlot {
             Deadline::After(d) => {
                 // SAFETY: as above.
                 let target = unsafe { Target::scope(&self.node, root) };
-                root.new_timers().insert_after(nanos(d), target)
+                root.begin_timer(nanos(d), target)
             }
         };
         self.timer.set(Some(key));

@@ -96,7 +96,6 @@ impl<'a, T> Receiving<'a, T> {
             }
             Phase::Queued(key) => {
                 let key = *key;
-                self.phase = Phase::Finished;
                 let queue = Receives(&self.receiver.shared);
                 let progress = queue.with_queue(|queue| match queue.poll(key, cx) {
                     // Handed over: nothing else has to be moved out.
@@ -104,20 +103,34 @@ impl<'a, T> Receiving<'a, T> {
                     progress => Err(progress),
                 });
                 let progress = match progress {
-                    Ok(item) => return Poll::Ready(Ok(item)),
+                    Ok(item) => {
+                        self.phase = Phase::Finished;
+                        return Poll::Ready(Ok(item));
+                    }
                     Err(progress) => progress,
                 };
-                match follow_up(&queue, progress, key, Place::new(op, at), cx) {
-                    Step::Pending => {
-                        self.phase = Phase::Queued(key);
-                        Poll::Pending
-                    }
-                    Step::Done(slot) => Poll::Ready(slot.item.ok_or_else(|| slot.refusal.into())),
+                let (step, _spare) = follow_up(&queue, progress, key, Place::new(op, at), cx);
+                if !step.is_pending() {
+                    self.phase = Phase::Finished;
+                }
+                match step {
+                    Step::Pending => Poll::Pending,
+                    Step::Done(RecvSlot { item: Some(item), .. }) => Poll::Ready(Ok(item)),
+                    Step::Done(RecvSlot { refusal: RecvRefusal::Ended, .. }) => Poll::Ready(self.look_again()),
+                    Step::Done(slot) => Poll::Ready(Err(slot.refusal.into())),
                     Step::Cancelled(_) => Poll::Ready(Err(cancelled().into())),
                 }
             }
             Phase::Finished => polled_after_end(op),
         }
+    }
+
+    /// The last sender has gone while this waited. What others were handed may have come back since.
+    #[cold]
+    fn look_again(&self) -> Result<T, RecvError> {
+        let (item, moved_up) = self.receiver.take()?;
+        Wakes::from(moved_up).wake();
+        Ok(item)
     }
 
     #[inline(never)]

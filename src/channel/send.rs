@@ -104,19 +104,22 @@ impl<'a, T> Sending<'a, T> {
             }
             Phase::Queued(key) => {
                 let key = *key;
-                self.phase = Phase::Finished;
                 let queue = Sends(&self.sender.shared);
                 let progress = queue.with_queue(|queue| match queue.poll(key, cx) {
                     // Taken: there is no slot to be moved out.
                     Progress::Done(SendSlot { value: None, .. }) => None,
                     progress => Some(progress),
                 });
-                let Some(progress) = progress else { return Poll::Ready(Ok(())) };
-                match follow_up(&queue, progress, key, Place::new(op, at), cx) {
-                    Step::Pending => {
-                        self.phase = Phase::Queued(key);
-                        Poll::Pending
-                    }
+                let Some(progress) = progress else {
+                    self.phase = Phase::Finished;
+                    return Poll::Ready(Ok(()));
+                };
+                let (step, _spare) = follow_up(&queue, progress, key, Place::new(op, at), cx);
+                if !step.is_pending() {
+                    self.phase = Phase::Finished;
+                }
+                match step {
+                    Step::Pending => Poll::Pending,
                     Step::Done(slot) => refused(slot.value, slot.refusal),
                     Step::Cancelled(slot) => refused(slot.value, cancelled()),
                 }

@@ -26,7 +26,7 @@ use super::pool::Pool;
 use super::remote::{self, After, Mail};
 use super::stack::Stack;
 use super::sync::{AtomicBool, AtomicI64, AtomicU32, Cell, Ordering};
-use super::timers::Timers;
+use super::timers::{Target, TimerKey, Timers};
 use crate::run::Settings;
 use crate::task::header::Header;
 use crate::task::park;
@@ -424,6 +424,22 @@ impl Root {
 
     pub(crate) fn with_settings<R>(&self, f: impl FnOnce(&Settings) -> R) -> R {
         f(self.settings.borrow().as_ref().expect("a root in use has settings"))
+    }
+
+    /// Makes a timer of a duration, in nanoseconds. It begins now, which a real clock is asked for at the end of the pass. A
+    /// virtual one may be moved until then, and costs nothing to be asked.
+    #[inline(always)]
+    pub(crate) fn begin_timer(&self, nanos: u64, target: Target) -> TimerKey {
+        if self.is_virtual() {
+            let deadline = self.read_clock().as_nanos().saturating_add(nanos);
+            return self.new_timers().insert_at(Instant::from_nanos(deadline), target);
+        }
+        self.new_timers().insert_after(nanos, target)
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_virtual(&self) -> bool {
+        self.is_virtual.get()
     }
 
     /// The timers, for one who makes one.

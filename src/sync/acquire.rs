@@ -65,14 +65,13 @@ impl Acquiring {
             },
             Phase::Attempt => self.attempt(pool, op, cx),
             Phase::Queued(key) => {
-                let key = *key;
-                self.phase = Phase::Finished;
                 let place = Place { op, at: self.at, shielded: self.shielded };
-                match poll_queued(&WaitsOf(pool), key, place, cx) {
-                    Step::Pending => {
-                        self.phase = Phase::Queued(key);
-                        Poll::Pending
-                    }
+                let (step, _spare) = poll_queued(&WaitsOf(pool), *key, place, cx);
+                if !step.is_pending() {
+                    self.phase = Phase::Finished;
+                }
+                match step {
+                    Step::Pending => Poll::Pending,
                     Step::Done(()) => Poll::Ready(Ok(())),
                     Step::Cancelled(()) => Poll::Ready(Err(cancelled())),
                 }

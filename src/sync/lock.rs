@@ -344,13 +344,13 @@ impl Future for LockAcquire<'_> {
                 }
             },
             Phase::Queued(key) => {
-                let key = *key;
-                self.phase = Phase::Finished;
-                match poll_queued(&**self.lock.core(), key, Place::new(OP, self.at), cx) {
-                    Step::Pending => {
-                        self.phase = Phase::Queued(key);
-                        Poll::Pending
-                    }
+                let (key, place) = (*key, Place::new(OP, self.at));
+                let (step, _spare) = poll_queued(&**self.lock.core(), key, place, cx);
+                if !step.is_pending() {
+                    self.phase = Phase::Finished;
+                }
+                match step {
+                    Step::Pending => Poll::Pending,
                     Step::Done(slot) if slot.broken => Poll::Ready(Err(LockError::Broken)),
                     Step::Done(_) => Poll::Ready(self.pick_up()),
                     Step::Cancelled(_) => Poll::Ready(Err(cancelled().into())),

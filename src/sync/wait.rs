@@ -49,14 +49,35 @@ pub(crate) enum Step<S> {
     Cancelled(S),
 }
 
-/// Polls a queued wait: one lock, two more if the task or its scope has changed.
+impl<S> Step<S> {
+    #[inline(always)]
+    pub(crate) const fn is_pending(&self) -> bool {
+        matches!(self, Self::Pending)
+    }
+}
+
+/// Waits that are left over. To drop them may run foreign code, which may panic: it comes after the future has noted that
+/// its entry is free.
+#[derive(Debug)]
+#[must_use = "it is dropped last"]
+pub(crate) struct Spare {
+    _parked: Option<Parked>,
+    _renewed: Option<Parked>,
+}
+
+impl Spare {
+    const NONE: Self = Self { _parked: None, _renewed: None };
+}
+
+/// Polls a queued wait: one lock, two more if the task or its scope has changed. If it panics, which a waker may do that is
+/// cloned here, the entry is still the future's.
 #[inline]
-pub(crate) fn poll_queued<S>(queue: &impl Queue<S>, key: Key, place: Place, cx: &mut Context<'_>) -> Step<S> {
+pub(crate) fn poll_queued<S>(queue: &impl Queue<S>, key: Key, place: Place, cx: &mut Context<'_>) -> (Step<S>, Spare) {
     let progress = queue.with_queue(|queue| queue.poll(key, cx));
     follow_up(queue, progress, key, place, cx)
 }
 
-/// What follows from a poll, with the lock released.
+/// What follows from a poll, with the lock released. Panics as [`poll_queued`].
 #[inline]
 pub(crate) fn follow_up<S>(
     queue: &impl Queue<S>,
@@ -64,24 +85,25 @@ pub(crate) fn follow_up<S>(
     key: Key,
     place: Place,
     cx: &mut Context<'_>,
-) -> Step<S> {
+) -> (Step<S>, Spare) {
     match progress {
-        Progress::Waiting => Step::Pending,
+        Progress::Waiting => (Step::Pending, Spare::NONE),
         Progress::Stale => renew_queued(queue, key, place, cx),
-        Progress::Done(slot) => Step::Done(slot),
-        Progress::Cancelled(slot, _parked) => Step::Cancelled(slot),
+        Progress::Done(slot) => (Step::Done(slot), Spare::NONE),
+        Progress::Cancelled(slot, parked) => (Step::Cancelled(slot), Spare { _parked: Some(parked), ..Spare::NONE }),
     }
 }
 
 #[cold]
-fn renew_queued<S>(queue: &impl Queue<S>, key: Key, place: Place, cx: &mut Context<'_>) -> Step<S> {
+fn renew_queued<S>(queue: &impl Queue<S>, key: Key, place: Place, cx: &mut Context<'_>) -> (Step<S>, Spare) {
     let fresh = place.park(cx);
-    let (progress, _spare) = queue.with_queue(|queue| queue.renew(key, fresh));
-    match progress {
-        Progress::Waiting | Progress::Stale => Step::Pending,
-        Progress::Done(slot) => Step::Done(slot),
-        Progress::Cancelled(slot, _parked) => Step::Cancelled(slot),
-    }
+    let (progress, renewed) = queue.with_queue(|queue| queue.renew(key, fresh));
+    let (step, parked) = match progress {
+        Progress::Waiting | Progress::Stale => (Step::Pending, None),
+        Progress::Done(slot) => (Step::Done(slot), None),
+        Progress::Cancelled(slot, parked) => (Step::Cancelled(slot), Some(parked)),
+    };
+    (step, Spare { _parked: parked, _renewed: Some(renewed) })
 }
 
 /// How far a wait has come that is told of nothing but its end.
@@ -111,13 +133,12 @@ impl Phase {
                 Poll::Ready(checked.err().map(Err))
             }
             Self::Queued(key) => {
-                let key = *key;
-                *self = Self::Finished;
-                match poll_queued(queue, key, place, cx) {
-                    Step::Pending => {
-                        *self = Self::Queued(key);
-                        Poll::Pending
-                    }
+                let (step, _spare) = poll_queued(queue, *key, place, cx);
+                if !step.is_pending() {
+                    *self = Self::Finished;
+                }
+                match step {
+                    Step::Pending => Poll::Pending,
                     Step::Done(_) => Poll::Ready(Some(Ok(()))),
                     Step::Cancelled(_) => Poll::Ready(Some(Err(cancelled()))),
                 }

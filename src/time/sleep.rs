@@ -48,15 +48,14 @@ impl Timer {
         unsafe { &*self.root }
     }
 
-    /// The deadline that a timer of another root has, if that root can be asked.
-    fn deadline_elsewhere(&self) -> Option<Instant> {
+    /// The deadline that a timer of another root has, if that root can be asked: none if it has fired.
+    fn deadline_elsewhere(&self) -> Option<Option<Instant>> {
         // SAFETY: not the context's root.
         unsafe {
             Root::borrow_idle(self.root, || {
                 self.root().timers.borrow_mut().deadline(self.key, || self.root().read_clock())
             })
         }
-        .flatten()
     }
 }
 
@@ -135,7 +134,7 @@ impl Sleep {
             let root = &*context::root();
             (root, Parked::of(task, root, OP, self.at), Target::wake_plain(task))
         };
-        let key = root.new_timers().insert_after(self.nanos, target);
+        let key = root.begin_timer(self.nanos, target);
         let waiting = Stage::Waiting(Timer::new(root, key), parked, Given::Duration);
         // SAFETY: what stands there has nothing to drop.
         unsafe { ptr::write(&raw mut *self.stage, waiting) };
@@ -201,7 +200,11 @@ impl Sleep {
                     let root = unsafe { &*context::root() };
                     if !timer.is_here() {
                         let (given, nanos) = match timer.deadline_elsewhere() {
-                            Some(at) => (Given::Deadline, at.as_nanos()),
+                            Some(Some(at)) => (Given::Deadline, at.as_nanos()),
+                            Some(None) => {
+                                *self.stage = Stage::Done;
+                                return Poll::Ready(Ok(()));
+                            }
                             None => (*given, self.nanos),
                         };
                         self.wait(root, cx, given, nanos);
@@ -224,12 +227,10 @@ impl Sleep {
     fn wait(&mut self, root: &Root, cx: &mut Context<'_>, given: Given, nanos: u64) {
         let parked = Parked::new(cx, OP, self.at);
         let target = Target::wake_at(cx.waker(), root);
-        let mut timers = root.new_timers();
         let key = match given {
-            Given::Duration => timers.insert_after(nanos, target),
-            Given::Deadline => timers.insert_at(Instant::from_nanos(nanos), target),
+            Given::Duration => root.begin_timer(nanos, target),
+            Given::Deadline => root.new_timers().insert_at(Instant::from_nanos(nanos), target),
         };
-        drop(timers);
         self.nanos = nanos;
         *self.stage = Stage::Waiting(Timer::new(root, key), parked, given);
     }

@@ -25,3 +25,4 @@ mod start;
 mod support;
 mod threads;
 mod timers;
+mod wakers;

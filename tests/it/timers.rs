@@ -146,3 +146,15 @@ fn scope_whose_waker_panics_keeps_nobody_asleep() {
     let scope = trine::move_on_after(SECOND, async { Ok(std::future::pending::<()>().await) });
     beside_a_waker_that_panics(Box::pin(async { scope.await.map(drop) }), 3);
 }
+
+#[test]
+fn a_sleep_that_has_ended_in_one_run_is_over_in_the_next() {
+    let clock = MockClock::new();
+    let mut sleep = Box::pin(trine::sleep(10 * SECOND));
+    on(&clock, async {
+        assert!(futures::poll!(sleep.as_mut()).is_pending());
+        clock.jump(10 * SECOND);
+        Ok(trine::checkpoint().await?)
+    });
+    on(&clock, async { Ok(sleep.as_mut().await?) });
+}

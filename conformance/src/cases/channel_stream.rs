@@ -3,8 +3,8 @@
 use super::sync_tools::{poll_once, settle};
 use crate::case::{Case, portable};
 use futures_util::StreamExt;
-use trine::channel::{TryRecvError, TrySendErrorKind};
-use trine::{CancelScope, Error, channel, nursery};
+use trine::channel::{Receiver, TryRecvError, TrySendErrorKind};
+use trine::{CancelScope, Error, channel, nursery, shielded};
 
 pub(super) const CASES: &[Case] = &[
     portable!(yields_all_and_ends, "stream.items", "design 10"),
@@ -17,6 +17,9 @@ pub(super) const CASES: &[Case] = &[
     portable!(is_no_receive_for_try_send_without_a_buffer, "stream.rendezvous", "design 10"),
     portable!(receive_comes_before_it, "stream.fairness", "divergence 10"),
     portable!(two_share_each_item_once, "stream.work-sharing", "divergence 3"),
+    portable!(cancel_of_a_dropped_next_is_not_told_under_a_shield, "stream.left-behind", "design 4.1"),
+    portable!(cancel_of_a_dropped_next_is_not_told_after_its_scope, "stream.left-behind", "design 4.1"),
+    portable!(cancel_of_a_dropped_next_is_not_told_to_another_task, "stream.left-behind", "design 4.1"),
     portable!(adapters_work_on_it, "stream.adapters", "design 10"),
 ];
 
@@ -213,6 +216,67 @@ async fn two_share_each_item_once() -> trine::Result<()> {
     sorted.sort_unstable();
     assert_eq!(sorted, (0..40).collect::<Vec<_>>());
     Ok(())
+}
+
+/// Polls a `next()` until it watches, and drops it.
+async fn leave_behind(stream: &mut Receiver<u32>) {
+    let mut next = Box::pin(stream.next());
+    assert!(poll_once(next.as_mut()).await.is_pending());
+}
+
+async fn cancel_of_a_dropped_next_is_not_told_under_a_shield() -> trine::Result<()> {
+    let (sender, mut stream) = channel(1);
+    let scope = CancelScope::new();
+    let cleaned_up = scope.run(async {
+        leave_behind(&mut stream).await;
+        scope.cancel();
+        let item = shielded(async {
+            sender.try_send(1).unwrap();
+            Ok(stream.next().await.transpose()?)
+        });
+        assert_eq!(item.await.expect("not cancelled"), Some(1));
+        assert!(stream.next().await.unwrap().is_err());
+        Ok(())
+    });
+    cleaned_up.await.map(drop)
+}
+
+async fn cancel_of_a_dropped_next_is_not_told_after_its_scope() -> trine::Result<()> {
+    let (sender, mut stream) = channel(1);
+    let scope = CancelScope::new();
+    scope
+        .run(async {
+            leave_behind(&mut stream).await;
+            scope.cancel();
+            // Passes over what was cancelled.
+            sender.try_send(1).unwrap();
+            Ok(())
+        })
+        .await?;
+    assert_eq!(stream.next().await.transpose()?, Some(1));
+    Ok(())
+}
+
+async fn cancel_of_a_dropped_next_is_not_told_to_another_task() -> trine::Result<()> {
+    let (sender, mut stream) = channel(1);
+    let (there, here) = channel(1);
+    let scope = &CancelScope::new();
+    nursery(async |n| {
+        n.start_soon(async move {
+            let left = scope.run(async move {
+                leave_behind(&mut stream).await;
+                scope.cancel();
+                there.try_send(stream).unwrap();
+                shielded(async { Ok(trine::testing::wait_all_tasks_blocked().await?) }).await
+            });
+            left.await.map(drop)
+        });
+        let mut stream = here.recv().await?;
+        sender.try_send(1).unwrap();
+        assert_eq!(stream.next().await.transpose()?, Some(1));
+        Ok(())
+    })
+    .await
 }
 
 /// Foreign adapters see items, and a `Cancelled` as the error that it is.

@@ -6,7 +6,7 @@ use crate::host::Host;
 use std::panic::catch_unwind;
 use std::time::Duration;
 use trine::testing::{MockClock, wait_all_tasks_blocked, wait_all_tasks_blocked_for};
-use trine::{Builder, Result, nursery};
+use trine::{Builder, CancelScope, Error, Result, nursery};
 
 pub(super) const CASES: &[Case] = &[
     clocked!(
@@ -15,6 +15,12 @@ pub(super) const CASES: &[Case] = &[
         "trio test_mock_clock.py::test_mock_clock, trio test_run.py::test_current_time_with_mock_clock"
     ),
     clocked!(jump_wakes_those_whose_time_came, "clock.jump", "trio test_mock_clock.py::test_mock_clock"),
+    clocked!(
+        jump_counts_for_a_sleep_that_has_just_begun,
+        "clock.jump-at-once",
+        "trio test_mock_clock.py::test_mock_clock"
+    ),
+    clocked!(jump_counts_for_a_timeout_that_has_just_begun, "clock.jump-at-once", "design 8"),
     clocked!(rate_lets_time_pass, "clock.rate", "trio test_mock_clock.py::test_mock_clock"),
     clocked!(rate_of_nothing_stops_time, "clock.rate", "trio test_mock_clock.py::test_mock_clock"),
     portable!(rate_must_be_a_finite_number_at_least_zero, "clock.rate", "trio test_mock_clock.py::test_mock_clock"),
@@ -81,6 +87,34 @@ async fn stands_still_and_jumps_at_once(clock: MockClock) -> Result<()> {
     clock.jump(Duration::from_nanos(1));
     clock.jump(Duration::ZERO);
     assert_eq!(trine::now() - start, SECOND * 5 + Duration::from_nanos(1));
+    Ok(())
+}
+
+/// Also one that began in the same step.
+async fn jump_counts_for_a_sleep_that_has_just_begun(clock: MockClock) -> Result<()> {
+    let (slept, ()) = futures_util::join!(trine::sleep(SECOND * 3), async { clock.jump(SECOND * 3) });
+    slept?;
+    nursery(async |n| {
+        let sleeper = n.spawn(async { Ok(trine::sleep(SECOND * 3).await?) });
+        trine::checkpoint().await?;
+        clock.jump(SECOND * 3);
+        Ok(sleeper.await?)
+    })
+    .await
+}
+
+/// Alike for each way to write it, also if it has not waited yet.
+async fn jump_counts_for_a_timeout_that_has_just_begun(clock: MockClock) -> Result<()> {
+    let body = async || {
+        clock.jump(SECOND * 5);
+        trine::sleep_forever().await.map(|_| ()).map_err(Error::from)
+    };
+    let before = trine::now();
+    assert_eq!(trine::move_on_after(SECOND * 3, body()).await?, None);
+    assert_eq!(CancelScope::after(SECOND * 3).run(body()).await?, None);
+    assert_eq!(CancelScope::after(SECOND * 3).nursery(async |_| body().await).await?, None);
+    assert!(trine::fail_after(SECOND * 3, body()).await.is_err());
+    assert_eq!(trine::now() - before, SECOND * 20);
     Ok(())
 }
 

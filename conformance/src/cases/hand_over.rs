@@ -2,12 +2,14 @@
 
 use super::cancel_tools::{BLOCKED, SECOND, after, poll_here};
 use crate::case::{Case, portable};
+use trine::channel::RecvError;
 use trine::sync::{Mutex, Semaphore};
 use trine::testing::wait_all_tasks_blocked;
 use trine::{Result, nursery};
 
 pub(super) const CASES: &[Case] = &[
     portable!(item_handed_to_a_dropped_wait_goes_on, "drop.hand-over", "design 4.2, divergence 3"),
+    portable!(item_that_comes_back_after_the_last_sender_is_received, "drop.hand-over", "design 4.2, divergence 3"),
     portable!(permit_handed_to_a_dropped_wait_goes_on, "drop.hand-over", "design 4.2, divergence 3"),
     portable!(lock_handed_to_a_dropped_wait_goes_on, "drop.hand-over", "design 4.2, divergence 3"),
     portable!(forgotten_future_harms_nobody, "drop.forgotten", "design 1"),
@@ -20,6 +22,20 @@ async fn item_handed_to_a_dropped_wait_goes_on() -> Result<()> {
     tx.try_send(1)?;
     drop(first);
     assert_eq!(rx.recv().await?, 1);
+    Ok(())
+}
+
+async fn item_that_comes_back_after_the_last_sender_is_received() -> Result<()> {
+    let (tx, rx) = trine::channel(1);
+    let (mut first, mut second) = (Box::pin(rx.recv()), Box::pin(rx.recv()));
+    assert!(poll_here(&mut first).await.is_pending());
+    assert!(poll_here(&mut second).await.is_pending());
+    tx.try_send(1)?;
+    // Nobody will send any more, so the second one need not wait; but the first one's item is still to come back.
+    drop(tx);
+    drop(first);
+    assert_eq!(second.await?, 1);
+    assert!(matches!(rx.recv().await, Err(RecvError::EndOfChannel)));
     Ok(())
 }
 

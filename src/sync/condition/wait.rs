@@ -71,13 +71,9 @@ impl Waiting {
                     }
                 }
                 Phase::Queued(key) => {
-                    let key = *key;
-                    self.phase = Phase::Finished;
-                    match poll_queued(&condition.waits, key, Place::new(OP, self.at), cx) {
-                        Step::Pending => {
-                            self.phase = Phase::Queued(key);
-                            return Poll::Pending;
-                        }
+                    let (step, _spare) = poll_queued(&condition.waits, *key, Place::new(OP, self.at), cx);
+                    match step {
+                        Step::Pending => return Poll::Pending,
                         Step::Done(slot) => self.phase = self.notified(&slot),
                         Step::Cancelled(_) => self.regain(cancelled()),
                     }
