@@ -77,16 +77,7 @@ pub(crate) fn before_step(root: &Root, h: &Header) {
 pub(crate) fn after_step(root: &Root, h: &Header) {
     tell(root, h, |i, t| i.after_step(t));
 }
-/// To be made while the task is there, for [`task_exited`].
-pub(crate) fn last_words(h: &Header) -> TaskInfo {
-    info(h)
-}
-pub(crate) fn task_exited(root: &Root, task: &TaskInfo) {
-    if let Some(instrument) = root.with_settings(|s| s.instrument.clone()) {
-        instrument.task_exited(task);
-    }
-}
-/// The exit of a task that is dropped, for [`Exit::tell`]; none if nobody wants to hear of it.
+/// The exit of a task, for [`Exit::tell`]; none if nobody wants to hear of it.
 ///
 /// # Safety
 /// This thread holds the task's owner, if it has one.
@@ -112,11 +103,12 @@ impl Exit {
     }
 }
 
-/// A panic that another one came before.
-pub(crate) fn lost_panic(root: &Root, h: &Header, panic: Panic) {
+/// A panic that another one came before: the instrument is to be told once more.
+pub(crate) fn lost_panic(root: &Root, h: &Header, panic: Panic) -> Option<Box<Exit>> {
     // Its payload may panic when it is dropped.
     std::mem::forget(panic);
-    tell(root, h, |i, t| i.task_exited(t));
+    let instrument = root.with_settings(|s| s.instrument.clone())?;
+    Some(Box::new(Exit { instrument, task: info(h) }))
 }
 
 /// Returns the task that is being polled on this thread, if any.

@@ -25,7 +25,7 @@ use crate::task::header::QUEUED;
 use crate::task::{park, wake};
 use std::fmt;
 use std::future::Future;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::ptr;
 use std::sync::Arc;
@@ -79,18 +79,27 @@ pub(crate) fn as_outermost<T>(
     }
 }
 
-/// Runs the drop of what lives in `own` inside that root, then ends it.
+/// Runs the drop of what lives in `own` inside that root, then ends it, also if the drop panics.
 pub(crate) fn drop_in_root(own: &mut Option<&'static Root>, drop_inside: impl FnOnce()) {
-    match own.take() {
-        Some(root) if context::root().is_null() => {
-            root.enter(drop_inside);
-            root.end();
+    let Some(root) = own.take() else { return drop_inside() };
+    let _end = AtLast(|| root.end());
+    if context::root().is_null() {
+        root.enter(drop_inside);
+    } else {
+        drop_inside();
+    }
+}
+
+/// Calls a function when dropped. Its panic is forgotten if there is another one already.
+struct AtLast<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for AtLast<F> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            (self.0)();
+        } else if let Err(panic) = catch_unwind(AssertUnwindSafe(&mut self.0)) {
+            std::mem::forget(panic);
         }
-        Some(root) => {
-            drop_inside();
-            root.end();
-        }
-        None => drop_inside(),
     }
 }
 
@@ -254,13 +263,11 @@ impl Region {
         let slot = self.slot;
         let mut own = self.own.take();
         drop_in_root(&mut own, || {
-            {
-                // SAFETY: the slot is in use until `end`.
-                let here = !slot.is_null() && unsafe { (*slot).node.is_here() };
-                let _frame = here.then(|| Frame::enter_node(slot.cast()));
-                body.set(None);
-            }
-            self.end();
+            let _end = AtLast(|| self.end());
+            // SAFETY: the slot is in use until `end`.
+            let here = !slot.is_null() && unsafe { (*slot).node.is_here() };
+            let _frame = here.then(|| Frame::enter_node(slot.cast()));
+            body.set(None);
         });
     }
 }
@@ -364,6 +371,27 @@ mod tests {
             assert!(catch_unwind(AssertUnwindSafe(polled)).is_err());
         }
         // Other tests take and give back cells meanwhile.
+        assert!(roots.len() < 500, "{} roots for 1,000 scopes, one after the other", roots.len());
+    }
+
+    #[test]
+    fn a_root_is_given_back_after_a_panic_in_a_drop() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("in a drop");
+            }
+        }
+        let mut roots = HashSet::new();
+        for _ in 0..1_000 {
+            let mut scoped = Box::pin(CancelScope::new().run(async {
+                let _bomb = Bomb;
+                roots.insert(context::root().addr());
+                std::future::pending::<Result<(), Error>>().await
+            }));
+            assert!(scoped.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            assert!(catch_unwind(AssertUnwindSafe(|| drop(scoped))).is_err());
+        }
         assert!(roots.len() < 500, "{} roots for 1,000 scopes, one after the other", roots.len());
     }
 }

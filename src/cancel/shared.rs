@@ -150,12 +150,13 @@ impl ScopeShared {
         }
     }
 
-    fn now(state: &State) -> Option<Instant> {
-        let root = context::root();
-        if !root.is_null() {
-            return Some(now_or(root));
+    /// By the clock of the run that it was entered in, whoever asks; before, by that of the run around.
+    fn now(state: &State) -> Instant {
+        match (&state.clock, context::root()) {
+            (Some(clock), _) => clock.now(),
+            (None, root) if !root.is_null() => now_or(root),
+            (None, _) => Clock::real_now(),
         }
-        Some(state.clock.as_ref().map_or_else(Clock::real_now, Clock::now))
     }
 }
 
@@ -292,10 +293,8 @@ impl CancelScope {
                 return;
             }
             state.deadline = deadline.map_or(Deadline::Never, Deadline::At);
-            if let (Phase::Entered, Some(deadline), Some(now)) = (state.phase, deadline, ScopeShared::now(&state)) {
-                if deadline <= now {
-                    state.called = Some(Reason::new(ReasonKind::Deadline));
-                }
+            if state.phase == Phase::Entered && deadline.is_some_and(|deadline| deadline <= ScopeShared::now(&state)) {
+                state.called = Some(Reason::new(ReasonKind::Deadline));
             }
         }
         self.shared.sync();
@@ -337,10 +336,10 @@ impl CancelScope {
             if state.phase == Phase::Exited {
                 return false;
             }
-            match ScopeShared::now(&state) {
-                Some(now) if deadline <= now => state.called = Some(Reason::new(ReasonKind::Deadline)),
-                _ => return false,
+            if ScopeShared::now(&state) < deadline {
+                return false;
             }
+            state.called = Some(Reason::new(ReasonKind::Deadline));
         }
         self.shared.sync();
         true

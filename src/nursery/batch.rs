@@ -17,7 +17,7 @@ use crate::error::TaskError;
 use crate::sched::context::{self, Ambient, BatchFrame, Restore};
 use crate::sched::node::{self, AWAY, EFFECTIVE, EXTRAS};
 use crate::sched::root::{Root, Special};
-use crate::sched::wakes::Wakes;
+use crate::sched::wakes::{Later, Wakes};
 use crate::task::header::{self, DONE, End, Header, QUEUED};
 use crate::task::local::Locals;
 use crate::task::wake;
@@ -294,17 +294,17 @@ unsafe fn leave_plainly(h: &Header, end: End, root: &Root, frame: &BatchFrame) {
     debug_assert!(h.gone.get() && end != End::Leaves);
     // SAFETY: a task's nursery outlives it.
     let core = unsafe { &*h.core.get() };
+    let live = core.live.get() - 1;
+    core.live.set(live);
     // SAFETY: by contract.
     unsafe {
         if end == End::Drops {
             // Nobody looks at it any more.
             give_back_here(h, root);
         } else if !JoinState::of(h).settle_here(root) {
-            settle_apart(h, frame.guard());
+            return settle_apart(h, core, frame.guard());
         }
     }
-    let live = core.live.get() - 1;
-    core.live.set(live);
     if !core.notified.get() && live == 0 {
         wake_parent_apart(core, frame.guard());
     }
@@ -318,13 +318,13 @@ fn wake_parent_apart(core: &CoreSlot, after: Restore) {
     core.wake_parent();
 }
 
-/// The handle of a task that has ended is told, in any case.
+/// The handle of a task that has ended is told, in any case, and then the nursery.
 ///
 /// # Safety
 /// As [`leave_plainly`].
 #[cold]
 #[inline(never)]
-unsafe fn settle_apart(h: &Header, after: Restore) {
+unsafe fn settle_apart(h: &Header, core: &CoreSlot, after: Restore) {
     let mut wakes = Wakes::none();
     drop(after);
     // SAFETY: by contract.
@@ -332,12 +332,15 @@ unsafe fn settle_apart(h: &Header, after: Restore) {
         let settled = settle(h, true, &mut wakes);
         if settled.unclaimed {
             // The frame is put back already.
-            drop_unclaimed(h, BatchFrame::save(&*context::pointer()).guard());
+            wakes.append(drop_unclaimed(h, BatchFrame::save(&*context::pointer()).guard()));
         }
         if settled.last {
             // Neither task nor handle looks at it any more.
             give_back(h);
         }
+    }
+    if core.live.get() == 0 {
+        wakes.parent(core);
     }
     wakes.wake();
 }
@@ -389,41 +392,14 @@ unsafe fn judge_task(h: &Header, root: &Root, cancelled_before: bool, told: bool
 /// A cancelled task is dropped, as if it had returned `Cancelled`.
 #[cold]
 unsafe fn abandon_task(h: &Header, frame: &BatchFrame) {
-    let after = frame.guard();
-    // SAFETY: called in the task's frame.
-    let abandoned = catch_unwind(AssertUnwindSafe(|| unsafe { (h.vtable.get().abandon)(h) }));
-    // SAFETY: as the caller's.
-    unsafe {
-        if let Err(panic) = abandoned {
-            (*h.core.get()).panicked(panic, &*context::root(), h);
-        }
-        finish_task(h, after);
-    }
+    // SAFETY: as the caller's; called in the task's frame.
+    unsafe { end_badly(h, frame, || (h.vtable.get().abandon)(h)) }
 }
 
 #[cold]
 unsafe fn fail_task(h: &Header, panic: Panic, frame: &BatchFrame) {
-    let after = frame.guard();
     // SAFETY: as the caller's.
-    unsafe {
-        (*h.core.get()).panicked(panic, &*context::root(), h);
-        finish_task(h, after);
-    }
-}
-
-/// Drops the value of a task whose handle was dropped before.
-///
-/// # Safety
-/// `settle` said so.
-#[cold]
-unsafe fn drop_unclaimed(h: &Header, after: Restore) {
-    drop(after);
-    // SAFETY: by contract; the root is held, and the context's; a task's nursery outlives it.
-    unsafe {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (h.vtable.get().drop_unclaimed)(h))) {
-            (*h.core.get()).panicked(panic, &*context::root(), h);
-        }
-    }
+    unsafe { end_badly(h, frame, || (*h.core.get()).panicked(panic, &*context::root(), h)) }
 }
 
 /// A task has returned an error: it goes to the nursery that the task belongs to now (a `started` may have moved it).
@@ -432,11 +408,40 @@ unsafe fn drop_unclaimed(h: &Header, after: Restore) {
 /// As [`end_task`]; the errors are of type `E`.
 #[inline(never)]
 unsafe fn err_task<E: TaskError>(h: &Header, error: E, frame: &BatchFrame) {
-    let after = frame.guard();
     // SAFETY: by contract.
+    unsafe { end_badly(h, frame, || store_error(h, error)) }
+}
+
+/// Tells the nursery first: a waiter inside it is cancelled before the handle completes. But nobody is woken before the task
+/// has ended, since a waker may panic.
+///
+/// # Safety
+/// As [`end_task`].
+unsafe fn end_badly(h: &Header, frame: &BatchFrame, tell: impl FnOnce() -> Wakes) {
+    let after = frame.guard();
+    h.set(DONE);
+    // What an error's type does may panic.
+    let wakes = catch_unwind(AssertUnwindSafe(tell));
+    // SAFETY: as the caller's.
     unsafe {
-        store_error(h, error);
-        finish_task(h, after);
+        let wakes = wakes.unwrap_or_else(|panic| (*h.core.get()).panicked(panic, &*context::root(), h));
+        finish_task(h, after, wakes);
+    }
+}
+
+/// Drops the value of a task whose handle was dropped before.
+///
+/// # Safety
+/// `settle` said so.
+#[cold]
+unsafe fn drop_unclaimed(h: &Header, after: Restore) -> Wakes {
+    drop(after);
+    // SAFETY: by contract; the root is held, and the context's; a task's nursery outlives it.
+    unsafe {
+        match catch_unwind(AssertUnwindSafe(|| (h.vtable.get().drop_unclaimed)(h))) {
+            Ok(()) => Wakes::none(),
+            Err(panic) => (*h.core.get()).panicked(panic, &*context::root(), h),
+        }
     }
 }
 
@@ -447,12 +452,12 @@ unsafe fn err_task<E: TaskError>(h: &Header, error: E, frame: &BatchFrame) {
 #[inline(never)]
 unsafe fn end_task(h: &Header, frame: &BatchFrame) {
     // SAFETY: by contract.
-    unsafe { finish_task(h, frame.guard()) };
+    unsafe { finish_task(h, frame.guard(), Wakes::none()) };
 }
 
 /// # Safety
 /// As [`end_task`].
-unsafe fn finish_task(h: &Header, after: Restore) {
+unsafe fn finish_task(h: &Header, after: Restore, mut wakes: Wakes) {
     h.set(DONE);
     let mut dropped = Ok(());
     if !h.gone.replace(true) {
@@ -463,36 +468,30 @@ unsafe fn finish_task(h: &Header, after: Restore) {
     // held, and the context's.
     let (core, root) = unsafe { (&*h.core.get(), &*context::root()) };
     if let Err(panic) = dropped {
-        core.panicked(panic, root, h);
+        wakes.append(core.panicked(panic, root, h));
     }
     drop(after);
-    let told = root.instrumented.get().then(|| crate::inspect::last_words(h));
-    let extras = h.node.take_extras().map(|extras| (extras, h.task_id()));
-    // First what must not be left half done, then foreign code.
+    // First what must not be left half done, then foreign code, each piece of which may panic.
+    // SAFETY: held.
+    wakes.extend(unsafe { crate::inspect::to_be_told(h) }.map(Later::Tell));
+    wakes.extend(h.node.take_extras().map(|extras| Later::Exit(extras, h.task_id())));
+    core.live.set(core.live.get() - 1);
     // SAFETY: the future is gone.
-    let mut wakes = unsafe { node::retire(&h.node) };
+    wakes.append(unsafe { node::retire(&h.node) });
     // The slot itself waits for the ready queue, if it is on it.
     // SAFETY: as above.
     unsafe {
         let settled = settle(h, !h.has(QUEUED), &mut wakes);
         if settled.unclaimed {
             // The frame is put back already.
-            drop_unclaimed(h, BatchFrame::save(&*context::pointer()).guard());
+            wakes.append(drop_unclaimed(h, BatchFrame::save(&*context::pointer()).guard()));
         }
         if settled.last {
             give_back(h);
         }
     }
-    if let Some(told) = told {
-        crate::inspect::task_exited(root, &told);
+    if core.live.get() == 0 {
+        wakes.parent(core);
     }
-    if let Some((extras, id)) = extras {
-        extras.tell_exit(id);
-    }
-    let live = core.live.get() - 1;
-    core.live.set(live);
     wakes.wake();
-    if live == 0 {
-        core.wake_parent();
-    }
 }

@@ -5,6 +5,7 @@ use super::errors::store_error;
 use crate::error::TaskError;
 use crate::sched::pool;
 use crate::sched::root::Root;
+use crate::sched::wakes::Wakes;
 use crate::task::header::{Header, VTable};
 use crate::task::park;
 use std::future::Future;
@@ -72,7 +73,7 @@ impl<F: Future<Output = Result<(), E>>, E: TaskError, const IS_CHILD: bool> Chil
 ///
 /// # Safety
 /// As [`store_error`]; called in the task's frame.
-pub(super) unsafe fn abandon<E: TaskError>(h: *const Header) {
+pub(super) unsafe fn abandon<E: TaskError>(h: *const Header) -> Wakes {
     // SAFETY: by contract.
     unsafe { store_error(&*h, E::from(park::cancelled())) }
 }

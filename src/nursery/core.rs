@@ -22,7 +22,7 @@ use crate::task::header::{self, DONE, End, Header, QUEUED};
 use crate::task::wake::{self, WakeRef};
 use std::any::Any;
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::ptr;
 use std::task::Context;
 
@@ -37,7 +37,9 @@ pub(crate) struct CoreSlot {
     parent: RefCell<Option<WakeRef>>,
     /// The parent again, if it is a task of ours: for a short way to it.
     parent_task: Cell<*const Header>,
-    /// The task that `around` bodies belong to.
+    /// Of that task: another one may live in its slot by now.
+    parent_generation: Cell<u32>,
+    /// The task that bodies and branches belong to: that in whose poll the nursery was polled last.
     pub(crate) around: Cell<*const Header>,
     pub(crate) notified: Cell<bool>,
     pub(super) head: Cell<*const Header>,
@@ -60,6 +62,7 @@ impl CoreSlot {
             group: Node::fresh(home, Kind::Group),
             parent: RefCell::new(None),
             parent_task: Cell::new(ptr::null()),
+            parent_generation: Cell::new(0),
             around: Cell::new(ptr::null()),
             notified: Cell::new(false),
             head: Cell::new(ptr::null()),
@@ -169,10 +172,7 @@ impl CoreSlot {
         if self.notified.replace(true) {
             return None;
         }
-        self.parent.borrow().clone().filter(|p| match p {
-            WakeRef::Task(slot) => slot.is_live(),
-            WakeRef::Foreign(_) => true,
-        })
+        self.parent.borrow().clone().filter(WakeRef::is_live)
     }
 
     /// As [`CoreSlot::notify_parent`], all the way up.
@@ -185,24 +185,29 @@ impl CoreSlot {
 
     #[inline(always)]
     pub(crate) fn set_parent(&self, cx: &Context<'_>) {
-        if wake::header_of(cx.waker()) != Some(self.parent_task.get()) {
+        self.around.set(context::task());
+        let task = self.parent_task.get();
+        // SAFETY: the context's waker, which is the task's, keeps the slot mapped.
+        let is_same = wake::header_of(cx.waker()) == Some(task)
+            && unsafe { (*task).node.generation() } == self.parent_generation.get();
+        if !is_same {
             self.set_parent_slowly(cx);
         }
     }
 
     #[cold]
     fn set_parent_slowly(&self, cx: &Context<'_>) {
-        self.around.set(context::task());
         if self.parent.borrow().as_ref().is_some_and(|p| p.will_wake(cx.waker())) {
             return;
         }
         let fresh = WakeRef::from_waker(cx.waker());
-        let task = match &fresh {
-            WakeRef::Task(slot) => slot.as_ptr().cast(),
-            WakeRef::Foreign(_) => ptr::null(),
+        let (task, generation) = match &fresh {
+            WakeRef::Task(slot) => (slot.as_ptr().cast(), slot.generation()),
+            WakeRef::Foreign(_) => (ptr::null(), 0),
         };
         let old = self.parent.replace(Some(fresh));
         self.parent_task.set(task);
+        self.parent_generation.set(generation);
         drop(old);
     }
 
@@ -210,24 +215,25 @@ impl CoreSlot {
         self.parent.borrow().clone()
     }
 
+    /// Keeps the panic of a task, and cancels the nursery.
     #[cold]
-    pub(super) fn panicked(&self, panic: Panic, root: &Root, h: &Header) {
+    pub(super) fn panicked(&self, panic: Panic, root: &Root, h: &Header) -> Wakes {
+        let mut wakes = Wakes::none();
         match self.panic.take() {
             None => self.panic.set(Some(panic)),
             Some(first) => {
                 self.panic.set(Some(first));
-                crate::inspect::lost_panic(root, h, panic);
+                wakes.extend(crate::inspect::lost_panic(root, h, panic).map(Later::Tell));
             }
         }
-        self.fail();
+        wakes.append(self.fail());
+        wakes
     }
 
     /// Cancels the nursery because a task failed.
-    pub(crate) fn fail(&self) {
-        if !self.scope.node.is_called() {
-            // SAFETY: called by the holder only.
-            unsafe { self.scope.cancel(Reason::new(ReasonKind::Nursery)) }.wake();
-        }
+    pub(crate) fn fail(&self) -> Wakes {
+        // SAFETY: called by the holder only. Cancelled before, it does nothing.
+        unsafe { self.scope.cancel(Reason::new(ReasonKind::Nursery)) }
     }
 
     /// Cancels the children, present and future.
@@ -409,6 +415,17 @@ pub(crate) fn keep_first(first: &mut Option<Panic>, f: impl FnOnce()) {
             // Its payload may panic when it is dropped.
             Some(_) => std::mem::forget(panic),
         }
+    }
+}
+
+/// A panic of what was dropped goes on, unless another one does.
+pub(crate) fn go_on(panic: Option<Panic>) {
+    let Some(panic) = panic else { return };
+    if std::thread::panicking() {
+        // Its payload may panic when it is dropped.
+        std::mem::forget(panic);
+    } else {
+        resume_unwind(panic);
     }
 }
 

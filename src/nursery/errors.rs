@@ -2,6 +2,7 @@
 
 use crate::cancel::region::strip;
 use crate::error::TaskError;
+use crate::sched::wakes::Wakes;
 use crate::task::header::Header;
 use std::cell::RefCell;
 use std::ptr;
@@ -35,12 +36,12 @@ impl<E> Errors<E> {
 }
 
 /// Hands the error of a task to its nursery, as far as its own scope and that of the children let it pass, and cancels
-/// the nursery.
+/// the nursery. Runs what the error's type does to be taken apart or dropped.
 ///
 /// # Safety
 /// The task's nursery has errors of type `E`, and is held by this thread.
 #[cold]
-pub(crate) unsafe fn store_error<E: TaskError>(h: &Header, e: E) {
+pub(crate) unsafe fn store_error<E: TaskError>(h: &Header, e: E) -> Wakes {
     // SAFETY: by contract.
     let core = unsafe { &*h.core.get() };
     let mut error = Some(e);
@@ -50,10 +51,9 @@ pub(crate) unsafe fn store_error<E: TaskError>(h: &Header, e: E) {
             error = error.filter(|e| !e.is_cancelled()).and_then(|e| strip(e).0);
         }
     }
-    if let Some(e) = error {
-        // SAFETY: by contract.
-        let errors = unsafe { &*core.typed.get().cast::<Errors<E>>() };
-        errors.push(e);
-        core.fail();
-    }
+    let Some(e) = error else { return Wakes::none() };
+    // SAFETY: by contract.
+    let errors = unsafe { &*core.typed.get().cast::<Errors<E>>() };
+    errors.push(e);
+    core.fail()
 }

@@ -6,6 +6,7 @@ use super::core::CoreSlot;
 use super::intake::Intake;
 use super::open::Job;
 use crate::sched::node::SlotRef;
+use crate::sched::wakes::{Later, Wakes};
 use crate::task::wake::WakeRef;
 use std::sync::Arc;
 
@@ -13,6 +14,15 @@ pub(crate) struct Inbox {
     intake: Intake<Job, Arc<WakeRef>>,
     /// For same-root short cuts.
     core: SlotRef,
+}
+
+/// What a nursery was found to be.
+pub(crate) enum Opening<R> {
+    /// Open, and here.
+    Open(R),
+    Closed,
+    /// Open, but this thread does not hold its root.
+    Elsewhere,
 }
 
 fn wake(waker: Option<Arc<WakeRef>>) {
@@ -72,6 +82,11 @@ impl Inbox {
         wake(self.intake.end_start());
     }
 
+    /// As [`Inbox::end_start`]; whom to wake is for later.
+    pub(crate) fn end_start_later(&self, wakes: &mut Wakes) {
+        wakes.extend(self.intake.end_start().map(|waker| Later::Wake(WakeRef::clone(&waker))));
+    }
+
     /// The nursery has no task left: closes, unless somebody just left a job or began a start.
     pub(crate) fn close_if_empty(&self) -> bool {
         let closed = self.intake.close_if_empty();
@@ -87,6 +102,17 @@ impl Inbox {
         let (jobs, waker) = self.intake.close();
         drop(waker);
         jobs
+    }
+
+    /// Runs `f`, which runs no foreign code, with the nursery, if it is open and this thread holds its root. It does not close
+    /// meanwhile, also if another thread drops it.
+    pub(crate) fn with_open<R>(&self, f: impl FnOnce(&CoreSlot) -> R) -> Opening<R> {
+        if !self.core.get().is_here() {
+            return if self.is_open() { Opening::Elsewhere } else { Opening::Closed };
+        }
+        // SAFETY: a nursery closes before it ends; a slot of this kind.
+        let run = || f(unsafe { &*self.core.as_ptr().cast::<CoreSlot>() });
+        self.intake.while_open(run).map_or(Opening::Closed, Opening::Open)
     }
 
     /// The nursery, if it is open and this thread holds its root.

@@ -77,6 +77,12 @@ impl<J, W: Clone> Intake<J, W> {
         self.lock().open
     }
 
+    /// Runs `f` if it is open, and keeps it open for so long.
+    pub(crate) fn while_open<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
+        let state = self.lock();
+        state.open.then(f)
+    }
+
     /// Counts a pending `start`; false if the nursery is closed.
     pub(crate) fn begin_start(&self) -> bool {
         let mut state = self.lock();

@@ -21,6 +21,7 @@ pub(crate) mod intake;
 mod join;
 mod local;
 pub(crate) mod open;
+mod place;
 mod race;
 mod spawned;
 mod spawner;

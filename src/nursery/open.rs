@@ -5,7 +5,7 @@
 //! (`&Nursery`) are shared, so all that changes is in cells.
 
 use super::child::abandon;
-use super::core::{CoreSlot, Panic, keep_first};
+use super::core::{CoreSlot, Panic, go_on, keep_first};
 use super::errors::Errors;
 use super::inbox::Inbox;
 use crate::cancel::ScopeShared;
@@ -292,11 +292,7 @@ where
             drop_in_root(&mut own, || panic = self.close_inside());
             panic
         };
-        if let Some(panic) = panic {
-            if !std::thread::panicking() {
-                resume_unwind(panic);
-            }
-        }
+        go_on(panic);
     }
 }
 
@@ -350,7 +346,10 @@ where
         assert!(!shared.closed.get(), "a nursery's future was polled after it had finished");
         let scope = self.scope.take();
         if let Some(scope) = &scope {
+            // It stays the nursery's if it is refused.
+            self.scope.set(Some(scope.clone()));
             scope.claim();
+            self.scope.set(None);
         }
         // SAFETY: there is a root in the context, around or the nursery's own; the errors live in this cell.
         unsafe {

@@ -3,8 +3,9 @@
 //! The branches are tasks of a private nursery, so that each has a scope of its own and is polled only when woken.
 
 use super::child::spawn_branch;
-use super::core::{CoreSlot, Panic};
+use super::core::{CoreSlot, Panic, go_on, keep_first};
 use super::errors::Errors;
+use super::place::Place;
 use crate::cancel::region::{drop_in_root, in_root, own_root, strip};
 use crate::cancel::slot::attach;
 use crate::error::{Error, Result, TaskError};
@@ -49,7 +50,7 @@ impl<F: Future<Output = Result<T>>, T> Future for Branch<F, T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let this = self.project();
         let result = ready!(this.fut.poll(cx));
-        // SAFETY: the sink is boxed in the race that owns this branch; polled under the hold of its root.
+        // SAFETY: the sink stays in its place while the race lives that owns this branch; polled under the hold of its root.
         unsafe {
             let sink = &**this.sink;
             sink.results.borrow_mut().push(result);
@@ -61,7 +62,7 @@ impl<F: Future<Output = Result<T>>, T> Future for Branch<F, T> {
 
 /// The private nursery of a race.
 struct Racing<T> {
-    sink: Box<Sink<T>>,
+    sink: Place<Sink<T>>,
     own: Option<&'static Root>,
     at: &'static Location<'static>,
     finished: bool,
@@ -70,7 +71,7 @@ struct Racing<T> {
 impl<T> Racing<T> {
     fn new(at: &'static Location<'static>) -> Self {
         let sink = Sink { results: RefCell::new(Vec::new()), errors: Errors::new(), core: Cell::new(ptr::null()) };
-        Self { sink: Box::new(sink), own: None, at, finished: false }
+        Self { sink: Place::new(sink), own: None, at, finished: false }
     }
 
     /// `enter` spawns the branches, at the first poll.
@@ -92,21 +93,21 @@ impl<T> Racing<T> {
         cx: &mut Context<'_>,
         enter: &mut impl FnMut(&Entrance<'_, T>),
     ) -> Poll<std::result::Result<Result<T>, Panic>> {
-        let first = self.sink.core.get().is_null();
+        let first = self.sink.get().core.get().is_null();
         // SAFETY: `in_root` sees to it that the context has a root, which this thread holds.
         let root = unsafe { &*context::root() };
         if first {
-            // SAFETY: as above; the errors are boxed.
-            let core = unsafe { CoreSlot::open(&raw const self.sink.errors, None, self.at) };
-            self.sink.core.set(core);
+            // SAFETY: as above; the errors stay where they are.
+            let core = unsafe { CoreSlot::open(&raw const self.sink.get().errors, None, self.at) };
+            self.sink.get().core.set(core);
             // SAFETY: just opened.
-            enter(&Entrance { core: unsafe { &*core }, root, sink: &raw const *self.sink });
+            enter(&Entrance { core: unsafe { &*core }, root, sink: self.sink.as_ptr() });
         } else {
             // SAFETY: entered, and this is the poll of its future.
-            ready!(unsafe { attach((*self.sink.core.get()).node(), cx) });
+            ready!(unsafe { attach((*self.sink.get().core.get()).node(), cx) });
         }
         // SAFETY: in use until this future ends.
-        let core = unsafe { &*self.sink.core.get() };
+        let core = unsafe { &*self.sink.get().core.get() };
         core.set_parent(cx);
         core.notified.set(true);
         core.set_busy(false);
@@ -126,7 +127,7 @@ impl<T> Racing<T> {
         let panic = core.panic.take();
         // What the race cancelled may be part of a loser's error, beside a real one: it must not get out.
         let catches = core.group.is_called() && !core.group.parent_is_effective();
-        self.sink.core.set(ptr::null());
+        self.sink.get().core.set(ptr::null());
         // SAFETY: held; no task is left.
         unsafe { CoreSlot::end(core.node()) }.wake();
         Poll::Ready(match panic {
@@ -139,7 +140,7 @@ impl<T> Racing<T> {
     fn result(&self, catches: bool) -> Result<T> {
         let mut first = None;
         let mut real = Vec::new();
-        for result in self.sink.results.take() {
+        for result in self.sink.get().results.take() {
             match result {
                 Err(e) if !e.is_cancelled() => real.extend(if catches { strip(e).0 } else { Some(e) }),
                 other => {
@@ -155,7 +156,7 @@ impl<T> Racing<T> {
             }
             (None, Some(result)) => result,
             (None, None) => {
-                let mut abandoned = self.sink.errors.take();
+                let mut abandoned = self.sink.get().errors.take();
                 Err(if abandoned.is_empty() { crate::task::park::cancelled().into() } else { abandoned.swap_remove(0) })
             }
         }
@@ -167,21 +168,17 @@ impl<T> Drop for Racing<T> {
         let mut own = self.own.take();
         let mut panic = None;
         drop_in_root(&mut own, || {
-            let core = self.sink.core.get();
+            let core = self.sink.get().core.get();
             if core.is_null() {
                 return;
             }
             // SAFETY: in use; the race is being dropped.
             unsafe {
                 panic = (*core).drop_futures();
-                (*core).end_from_anywhere();
+                keep_first(&mut panic, || (*core).end_from_anywhere());
             }
         });
-        if let Some(panic) = panic {
-            if !std::thread::panicking() {
-                resume_unwind(panic);
-            }
-        }
+        go_on(panic);
     }
 }
 

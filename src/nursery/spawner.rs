@@ -96,7 +96,8 @@ impl<E: TaskError + Send + 'static> Spawner<E> {
         Ok(Handle::apart(apart))
     }
 
-    /// Starts a child and waits until it has started, as [`Nursery::start`](super::Nursery::start).
+    /// Starts a child and waits until it has started, as [`Nursery::start`](super::Nursery::start). It moves into the nursery
+    /// when the poll in which it has said so is over; until then it runs under the scopes of the call.
     ///
     /// # Errors
     ///

@@ -4,26 +4,32 @@
 //! decided); then `Moved`, or `Kept` because the call was effectively cancelled at that moment; or `Dropped`.
 //!
 //! 1. `started` on the root's own thread decides on the spot, also in the middle of the child's poll: unlinked here,
-//!    linked there, and the checkpoints that follow see the nursery's scopes.
-//! 2. From another thread it only records, and wakes; the call decides at its next poll.
+//!    linked there, and the checkpoints that follow see the nursery's scopes. The call of `Nursery::start` borrows the nursery,
+//!    and so is polled within the nursery's own poll: nobody can drop or poll the nursery while the child runs.
+//! 2. Said on another thread, or to a `Spawner`'s call, it only records, and wakes; the call decides after the child's poll.
+//!    A `Spawner` may be anywhere, also within a child that owns the nursery: had that been moved in the middle of its poll, the
+//!    nursery could be dropped, or polled, around a child that is being polled. Whether the nursery is open is looked at under the
+//!    lock that its end takes, since it may be dropped on another thread.
 //! 3. If the nursery belongs to another root, the child is handed over after the poll, in limbo on the way.
 //!
 //! A pending call keeps the nursery open (`Inbox::begin_start`).
 
 use super::child::spawn_task;
-use super::core::CoreSlot;
+use super::core::{CoreSlot, Panic, go_on, keep_first};
 use super::errors::Errors;
-use super::inbox::Inbox;
+use super::inbox::{Inbox, Opening};
 use super::open::{Job, Shared, move_task};
+use super::place::Place;
 use super::task::{Name, introduce};
 use crate::cancel::region::{drop_in_root, in_root, own_root};
 use crate::cancel::slot::attach;
 use crate::error::{Error, Result, StartError, TaskError};
 use crate::sched::context;
-use crate::sched::node::{self, SlotRef};
+use crate::sched::node::{self, Node, SlotRef};
 use crate::sched::remote::{self, Mail, SlotPtr};
 use crate::sched::root::Root;
 use crate::sched::sync::{Mutex, MutexGuard};
+use crate::sched::wakes::Wakes;
 use crate::task::header::Header;
 use crate::task::wake;
 use std::fmt;
@@ -53,6 +59,8 @@ struct State<P> {
 pub(crate) struct StartCell<P> {
     state: Mutex<State<P>>,
     target: Arc<Inbox>,
+    /// The call borrows the nursery; else it is a `Spawner`'s.
+    is_scoped: bool,
 }
 
 impl<P> StartCell<P> {
@@ -73,33 +81,52 @@ impl<P> StartCell<P> {
     /// Under the lock, so that a call that is dropped by another thread finds the child in its private nursery, or not.
     ///
     /// # Safety
-    /// This thread holds the owner of `h`, which is the child, still in its private nursery if the phase is `Started`.
+    /// This thread holds the owner of `h`, which is the child, still in its private nursery if the phase is `Started`. It is
+    /// not being polled, or the call is scoped.
     unsafe fn decide(&self, h: &Header) {
-        let wakes = {
+        let mut wakes = Wakes::none();
+        {
             let mut state = self.lock();
             if state.phase != Phase::Started {
                 return;
             }
             // SAFETY: by contract.
-            unsafe {
-                let private = &*h.core.get();
-                if private.scope.node.is_effective() {
-                    state.phase = Phase::Kept;
-                    return;
-                }
-                let Some(target) = self.target.here() else {
-                    if !self.target.is_open() {
-                        state.phase = Phase::Kept;
-                    }
-                    return;
-                };
-                state.phase = Phase::Moved;
-                move_task(h, target)
+            let private = unsafe { &*h.core.get() };
+            if private.scope.node.is_effective() {
+                state.phase = Phase::Kept;
+                return;
             }
-        };
+            // SAFETY: by contract; the nursery does not end before its lock is let go.
+            let moved = self.target.with_open(|target| unsafe {
+                // A child that polls its nursery is around it, and cannot be in it.
+                let may_move = self.is_scoped || !is_around(&h.node, target.node());
+                may_move.then(|| move_task(h, target))
+            });
+            match moved {
+                Opening::Open(Some(moved)) => {
+                    state.phase = Phase::Moved;
+                    wakes.append(moved);
+                    self.target.end_start_later(&mut wakes);
+                }
+                Opening::Open(None) | Opening::Closed => state.phase = Phase::Kept,
+                Opening::Elsewhere => {}
+            }
+        }
         wakes.wake();
-        self.target.end_start();
     }
+}
+
+/// Is `node` around `inner`?
+///
+/// # Safety
+/// This thread holds the owner of both.
+unsafe fn is_around(node: *const Node, inner: *const Node) -> bool {
+    let mut at = inner;
+    while !at.is_null() && at != node {
+        // SAFETY: linked nodes are alive.
+        at = unsafe { (*at).parent.get() };
+    }
+    at == node
 }
 
 /// What a child started with [`Nursery::start`](super::Nursery::start) says that it has started with.
@@ -135,7 +162,7 @@ impl<P> TaskStatus<P> {
         let h = child.as_ptr().cast::<Header>();
         // SAFETY: the slot reference keeps it mapped; if it is here and live, it is in its private nursery.
         unsafe {
-            if child.get().is_here() {
+            if cell.is_scoped && child.get().is_here() {
                 cell.decide(&*h);
             }
             if cell.phase() == Phase::Started {
@@ -158,7 +185,7 @@ pub(crate) struct Inner<'scope, P, E> {
     cell: Arc<StartCell<P>>,
     /// The nursery, for children of its lifetime; null for a `Spawner`'s.
     shared: *const Shared<E>,
-    errors: Box<Errors<E>>,
+    errors: Place<Errors<E>>,
     core: *const CoreSlot,
     own: Option<&'static Root>,
     counted: bool,
@@ -179,13 +206,13 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
         Fut: Future<Output = Result<(), E>> + 'scope,
     {
         let state = State { phase: Phase::Waiting, value: None, child: None };
-        let cell = Arc::new(StartCell { state: Mutex::new(state), target });
+        let cell = Arc::new(StartCell { state: Mutex::new(state), target, is_scoped: !shared.is_null() });
         let fut = f(TaskStatus { cell: Some(cell.clone()) });
         Self {
             fut: Some(Box::pin(fut)),
             cell,
             shared,
-            errors: Box::new(Errors::new()),
+            errors: Place::new(Errors::new()),
             core: ptr::null(),
             own: None,
             counted: false,
@@ -200,7 +227,6 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
         let result = in_root(own_root(&mut self.own), cx, |cx| self.poll_inside(cx));
         if result.is_ready() {
             drop_in_root(&mut self.own, || ());
-            self.finished = true;
         }
         result
     }
@@ -208,19 +234,33 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
     fn poll_inside(&mut self, cx: &mut Context<'_>) -> Poll<Result<P, E>> {
         if let Some(fut) = self.fut.take() {
             if !self.cell.target.begin_start() {
+                self.finished = true;
                 drop(fut);
                 return Poll::Ready(Err(StartError::Closed.into()));
             }
             self.counted = true;
-            // SAFETY: `in_root` sees to it that the context has a root; the errors are boxed.
+            // SAFETY: `in_root` sees to it that the context has a root; the errors stay where they are.
             unsafe {
-                self.core = CoreSlot::open(&raw const *self.errors, None, self.at);
+                self.core = CoreSlot::open(self.errors.as_ptr(), None, self.at);
                 let root = &*context::root();
                 let h = &*spawn_task::<_, E>(&*self.core, root, fut);
                 introduce(h, root, self.name.take());
-                self.cell.lock().child = Some(SlotRef::new(&h.node));
+                let child = SlotRef::new(&h.node);
+                let phase = {
+                    let mut state = self.cell.lock();
+                    state.child = Some(child);
+                    state.phase
+                };
+                // It may have said so before there was a child.
+                if phase == Phase::Started {
+                    self.decide_now();
+                    if let Some(value) = self.moved() {
+                        return Poll::Ready(Ok(value));
+                    }
+                }
             }
         } else {
+            assert!(!self.core.is_null(), "a `start` future was polled after it had finished");
             // SAFETY: entered, and this is the poll of its future.
             ready!(unsafe { attach((*self.core).node(), cx) });
         }
@@ -236,21 +276,17 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
             // SAFETY: the child is in its private nursery, and not being polled.
             unsafe { self.decide_now() };
         }
-        if self.cell.phase() == Phase::Moved {
-            self.counted = false;
-            self.end_core();
-            let value = self.cell.lock().value.take();
-            return Poll::Ready(Ok(value.expect("a started child left a value")));
+        if let Some(value) = self.moved() {
+            return Poll::Ready(Ok(value));
         }
         if core.live.get() == 0 {
             let panic = core.panic.take();
+            let error = self.errors.get().take().pop();
+            let value = self.cell.lock().value.take();
             self.end_core();
-            self.uncount();
             if let Some(panic) = panic {
                 resume_unwind(panic);
             }
-            let error = self.errors.take().pop();
-            let value = self.cell.lock().value.take();
             return Poll::Ready(match (error, value) {
                 (Some(e), _) => Err(e),
                 (None, Some(value)) => Ok(value),
@@ -294,35 +330,56 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
             let handed = Handed(SlotPtr(&h.node));
             self.cell.decided(Phase::Moved);
             let job: Job = Box::new(move |core, root| handed.arrive(core, root));
+            // Who is woken for the job may panic, and so may what the child drops if it is refused.
+            let _end = EndStart(&self.cell.target, wakes);
             if self.shared.is_null() {
-                let refused = self.cell.target.send(job);
-                drop(refused);
+                drop(self.cell.target.send(job));
             } else {
                 (*self.shared).send(job);
             }
-            self.cell.target.end_start();
-            // Last, since a waker may panic.
-            wakes.wake();
         }
     }
 
+    /// The value, if the child has moved: then the call has ended.
+    fn moved(&mut self) -> Option<P> {
+        let value = {
+            let mut state = self.cell.lock();
+            if state.phase != Phase::Moved {
+                return None;
+            }
+            state.value.take()
+        };
+        self.counted = false;
+        self.end_core();
+        Some(value.expect("a started child left a value"))
+    }
+
+    /// No task is left, and the call has ended, whatever panics from here on.
     fn end_core(&mut self) {
+        self.finished = true;
         let core = std::mem::replace(&mut self.core, ptr::null());
-        if !core.is_null() {
-            // SAFETY: held: called in this future's poll; no task is left.
-            unsafe { CoreSlot::end((*core).node()) }.wake();
+        // SAFETY: held: called in this future's poll; no task is left.
+        let mut wakes = unsafe { CoreSlot::end((*core).node()) };
+        if std::mem::take(&mut self.counted) {
+            self.cell.target.end_start_later(&mut wakes);
         }
+        wakes.wake();
+    }
+}
+
+/// Ends a pending start when dropped, once the child has been sent; then wakes.
+struct EndStart<'a>(&'a Inbox, Wakes);
+
+impl Drop for EndStart<'_> {
+    fn drop(&mut self) {
+        let mut wakes = std::mem::replace(&mut self.1, Wakes::none());
+        self.0.end_start_later(&mut wakes);
+        wakes.wake();
     }
 }
 
 impl<P, E> Inner<'_, P, E> {
-    fn uncount(&mut self) {
-        if std::mem::take(&mut self.counted) {
-            self.cell.target.end_start();
-        }
-    }
-
-    fn close(&mut self) -> Option<super::core::Panic> {
+    fn close(&mut self) -> Option<Panic> {
         let (child, value) = {
             let mut state = self.cell.lock();
             if state.phase == Phase::Moved {
@@ -331,17 +388,20 @@ impl<P, E> Inner<'_, P, E> {
             state.phase = Phase::Dropped;
             (state.child.take(), state.value.take())
         };
-        drop((child, value));
+        drop(child);
         let core = std::mem::replace(&mut self.core, ptr::null());
         let mut panic = None;
         if !core.is_null() {
             // SAFETY: the slot is in use; its future is being dropped.
             unsafe {
                 panic = (*core).drop_futures();
-                (*core).end_from_anywhere();
+                keep_first(&mut panic, || (*core).end_from_anywhere());
             }
         }
-        self.uncount();
+        if std::mem::take(&mut self.counted) {
+            keep_first(&mut panic, || self.cell.target.end_start());
+        }
+        keep_first(&mut panic, || drop(value));
         panic
     }
 }
@@ -351,11 +411,7 @@ impl<P, E> Drop for Inner<'_, P, E> {
         let mut own = self.own.take();
         let mut panic = None;
         drop_in_root(&mut own, || panic = self.close());
-        if let Some(panic) = panic {
-            if !std::thread::panicking() {
-                resume_unwind(panic);
-            }
-        }
+        go_on(panic);
     }
 }
 
@@ -392,14 +448,10 @@ impl Drop for Handed {
             let h = &*self.0.0.cast::<Header>();
             let mut panic = None;
             if !h.gone.replace(true) {
-                super::core::keep_first(&mut panic, || (h.vtable.get().drop)(h));
+                keep_first(&mut panic, || (h.vtable.get().drop)(h));
             }
-            remote::perform(h.node.owner(), Mail::EndTask(SlotPtr(&h.node)));
-            if let Some(panic) = panic {
-                if !std::thread::panicking() {
-                    resume_unwind(panic);
-                }
-            }
+            keep_first(&mut panic, || remote::perform(h.node.owner(), Mail::EndTask(SlotPtr(&h.node))));
+            go_on(panic);
         }
     }
 }

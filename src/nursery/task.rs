@@ -83,6 +83,15 @@ pub(crate) fn current_locals() -> Option<Arc<Locals>> {
     }
 }
 
+/// A task that was spawned elsewhere has the locals that were in force there, or none; not those of the nursery, which takes it
+/// in.
+fn give_locals(h: &Header, locals: Option<Arc<Locals>>) {
+    if locals.is_some() || !h.locals().is_null() {
+        let old = h.with_extras(|e| std::mem::replace(&mut e.locals, locals));
+        drop(old);
+    }
+}
+
 /// Names a task that was just spawned, then has the instrument told of it.
 #[inline(always)]
 pub(crate) fn introduce(h: &Header, root: &Root, name: Name) {
@@ -105,9 +114,7 @@ where
         // SAFETY: run by the nursery that the job was left for, in its poll.
         let h = unsafe { &*spawn_task::<F, E>(core, root, fut) };
         introduce(h, root, name);
-        if locals.is_some() {
-            h.with_extras(|e| e.locals = locals);
-        }
+        give_locals(h, locals);
         then(h);
     })
 }
@@ -158,9 +165,7 @@ where
         // SAFETY: run by the nursery that the job was left for, in its poll.
         let h = unsafe { &*spawn_task::<F, E>(core, root, fut) };
         introduce(h, root, name);
-        if locals.is_some() {
-            h.with_extras(|e| e.locals = locals);
-        }
+        give_locals(h, locals);
         then(h);
     });
     // SAFETY: the list is run or dropped by the nursery, which `'scope` data outlives.

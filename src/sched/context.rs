@@ -123,14 +123,18 @@ impl Drop for Tells {
     }
 }
 
-/// Puts back what was there before when dropped. None: nobody was polled.
-pub(crate) struct Frame(Option<Saved>);
+/// Puts back what was there before when dropped.
+pub(crate) struct Frame {
+    /// None: nobody was polled.
+    saved: Option<Saved>,
+    /// In force also where nobody is polled: a foreign executor may poll what binds them.
+    locals: *const Locals,
+}
 
 struct Saved {
     root: *const Root,
     node: *const Node,
     task: *const Header,
-    locals: *const Locals,
     steps: u32,
     delivered: u32,
 }
@@ -141,7 +145,6 @@ impl Saved {
             root: a.root.get(),
             node: a.node.get(),
             task: a.task.get(),
-            locals: a.locals.get(),
             steps: a.steps.get(),
             delivered: a.delivered.get(),
         }
@@ -151,7 +154,6 @@ impl Saved {
         a.root.set(self.root);
         a.node.set(self.node);
         a.task.set(self.task);
-        a.locals.set(self.locals);
         a.steps.set(self.steps);
         a.delivered.set(self.delivered);
     }
@@ -164,7 +166,7 @@ impl Frame {
         ambient(|a| NodeFrame(a.node.replace(node)))
     }
 
-    /// The outermost frame of a root.
+    /// The outermost frame of a root. The task locals around stay in force.
     #[inline]
     pub(crate) fn enter_root(root: *const Root) -> Self {
         ambient(|a| {
@@ -172,10 +174,9 @@ impl Frame {
             a.root.set(root);
             a.node.set(ptr::null());
             a.task.set(ptr::null());
-            a.locals.set(ptr::null());
             a.steps.set(STEPS);
             a.delivered.set(0);
-            Self(saved)
+            Self { saved, locals: a.locals.get() }
         })
     }
 
@@ -185,8 +186,7 @@ impl Frame {
             let saved = Saved::of(a);
             a.node.set(ptr::null());
             a.task.set(ptr::null());
-            a.locals.set(ptr::null());
-            Self(Some(saved))
+            Self { saved: Some(saved), locals: a.locals.replace(ptr::null()) }
         })
     }
 }
@@ -194,14 +194,16 @@ impl Frame {
 impl Drop for Frame {
     #[inline(always)]
     fn drop(&mut self) {
-        ambient(|a| match &self.0 {
-            Some(saved) => saved.put_back(a),
-            // The budgets are those of whoever is polled.
-            None => {
-                a.root.set(ptr::null());
-                a.node.set(ptr::null());
-                a.task.set(ptr::null());
-                a.locals.set(ptr::null());
+        ambient(|a| {
+            a.locals.set(self.locals);
+            match &self.saved {
+                Some(saved) => saved.put_back(a),
+                // The budgets are those of whoever is polled.
+                None => {
+                    a.root.set(ptr::null());
+                    a.node.set(ptr::null());
+                    a.task.set(ptr::null());
+                }
             }
         });
     }

@@ -142,6 +142,11 @@ impl SlotRef {
         unsafe { &*self.node }
     }
 
+    /// Of the node that it was made for.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
+    }
+
     /// Is it still the node that it was made for?
     #[inline(always)]
     pub(crate) fn is_live(&self) -> bool {

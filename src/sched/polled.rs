@@ -47,7 +47,8 @@ impl super::node::Node {
     fn add_polled(&self, waker: &Waker) -> Wakes {
         let identity = Identity::of(waker);
         let mut waste = Wakes::none();
-        if !self.with_polled(|polled| polled.0.contains_key(&identity)) {
+        // Another task may live where one did that asked.
+        if !self.with_polled(|polled| polled.0.get(&identity).is_some_and(WakeRef::is_live)) {
             // A clone may run foreign code, which must not find the list taken, and may come back here.
             let waker = WakeRef::from_waker(waker);
             let twin = self.with_polled(|polled| polled.0.insert(identity, waker));

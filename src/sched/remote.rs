@@ -28,7 +28,7 @@ use crate::cancel::ScopeShared;
 use crate::cancel::slot::ScopeSlot;
 use crate::nursery::core::CoreSlot;
 use crate::task::header::{self, Beyond, Header};
-use crate::task::wake::{self, WakeRef};
+use crate::task::wake::{self, WakeRef, wake_foreign};
 use std::ptr;
 use std::sync::Arc;
 
@@ -345,7 +345,7 @@ unsafe fn wake_beyond(header: *const Header, root: &'static Root, hold: Hold<'_,
     let _sweep = Sweep(root);
     match beyond {
         Beyond::Nobody => {}
-        Beyond::Host => host.into_iter().for_each(|host| host.wake_by_ref()),
+        Beyond::Host => host.into_iter().for_each(|host| wake_foreign(&host)),
         Beyond::Parent(parent) => parent.wake(),
     }
 }

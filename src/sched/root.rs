@@ -30,7 +30,7 @@ use super::timers::{Target, TimerKey, Timers};
 use crate::run::Settings;
 use crate::task::header::Header;
 use crate::task::park;
-use crate::task::wake::Identity;
+use crate::task::wake::{Identity, wake_foreign};
 use crate::testing::Order;
 use crate::time::Instant;
 use std::cell::{RefCell, RefMut};
@@ -412,7 +412,7 @@ impl Root {
     /// Makes the host poll.
     pub(crate) fn notify(&self) {
         if let Some(host) = self.bell.ring() {
-            host.wake_by_ref();
+            wake_foreign(&host);
         }
     }
 

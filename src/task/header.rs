@@ -46,7 +46,7 @@ pub(crate) struct VTable {
     /// A [`PollTask`], for the errors of the task's nursery.
     poll: unsafe fn(),
     /// Ends the task with `Cancelled`, as if its future had returned that.
-    pub(crate) abandon: unsafe fn(*const Header),
+    pub(crate) abandon: unsafe fn(*const Header) -> Wakes,
     /// Drops the future (once).
     pub(crate) drop: unsafe fn(*const Header),
     /// What is left when the poll has returned a value.
@@ -65,7 +65,7 @@ impl VTable {
     /// Of a task under its nursery's node.
     pub(crate) const fn new<E>(
         poll: PollTask<E>,
-        abandon: unsafe fn(*const Header),
+        abandon: unsafe fn(*const Header) -> Wakes,
         drop: unsafe fn(*const Header),
         class: usize,
     ) -> Self {
@@ -174,10 +174,13 @@ impl Linked for Header {
 unsafe fn never(_: *const Header, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
     unreachable!("a free task slot is not polled")
 }
+unsafe fn nobody(_: *const Header) -> Wakes {
+    Wakes::none()
+}
 unsafe fn nothing(_: *const Header) {}
 
 /// Of a slot that is free, and of main tasks, whose future lives elsewhere.
-pub(crate) static NO_FUTURE: VTable = VTable::new(never, nothing, nothing, 0);
+pub(crate) static NO_FUTURE: VTable = VTable::new(never, nobody, nothing, 0);
 
 impl Header {
     /// A free slot in the memory of `home`.

@@ -9,7 +9,7 @@
 //!    tolerate anyway.
 
 use super::header::{self, Header};
-use crate::sched::context;
+use crate::sched::context::{self, Frame};
 use crate::sched::node::{AWAY, SlotRef};
 use crate::sched::remote;
 use crate::sched::root::Root;
@@ -176,6 +176,12 @@ impl Identity {
     }
 }
 
+/// Calls somebody's waker. It may be one that polls on the spot: what it polls is not inside of the scopes here.
+pub(crate) fn wake_foreign(waker: &Waker) {
+    let _frame = Frame::isolate();
+    waker.wake_by_ref();
+}
+
 /// A waker for our own use: a task without the indirection, or somebody's waker.
 #[derive(Debug, Clone)]
 pub(crate) enum WakeRef {
@@ -211,18 +217,29 @@ impl WakeRef {
                     unsafe { wake_header(slot.as_ptr().cast()) }
                 }
             }
-            Self::Foreign(waker) => waker.wake_by_ref(),
+            Self::Foreign(waker) => wake_foreign(waker),
         }
     }
 
     #[inline(always)]
     pub(crate) fn wake(self) {
         match self {
-            Self::Foreign(waker) => match Arc::try_unwrap(waker) {
-                Ok(waker) => waker.wake(),
-                Err(shared) => shared.wake_by_ref(),
-            },
+            Self::Foreign(waker) => {
+                let _frame = Frame::isolate();
+                match Arc::try_unwrap(waker) {
+                    Ok(waker) => waker.wake(),
+                    Err(shared) => shared.wake_by_ref(),
+                }
+            }
             task => task.wake_by_ref(),
+        }
+    }
+
+    /// Is there somebody to be woken?
+    pub(crate) fn is_live(&self) -> bool {
+        match self {
+            Self::Task(slot) => slot.is_live(),
+            Self::Foreign(_) => true,
         }
     }
 }

@@ -15,6 +15,7 @@ mod finally;
 mod foreign;
 mod handles;
 mod hosted;
+mod intruders;
 mod lowlevel;
 mod nursery;
 mod panics;

@@ -60,8 +60,6 @@ impl Root {
         context::ambient(|a| {
             a.task.set(main);
             a.node.set(main.cast());
-            // SAFETY: the main task is alive for as long as the root.
-            a.locals.set(unsafe { (*main).locals() });
         });
         let waker = wake::lend(main);
         let mut cx = Context::from_waker(&waker);
