@@ -294,8 +294,6 @@ unsafe fn leave_plainly(h: &Header, end: End, root: &Root, frame: &BatchFrame) {
     debug_assert!(h.gone.get() && end != End::Leaves);
     // SAFETY: a task's nursery outlives it.
     let core = unsafe { &*h.core.get() };
-    let live = core.live.get() - 1;
-    core.live.set(live);
     // SAFETY: by contract.
     unsafe {
         if end == End::Drops {
@@ -305,6 +303,8 @@ unsafe fn leave_plainly(h: &Header, end: End, root: &Root, frame: &BatchFrame) {
             return settle_apart(h, core, frame.guard());
         }
     }
+    let live = core.live.get() - 1;
+    core.live.set(live);
     if !core.notified.get() && live == 0 {
         wake_parent_apart(core, frame.guard());
     }
@@ -327,6 +327,7 @@ fn wake_parent_apart(core: &CoreSlot, after: Restore) {
 unsafe fn settle_apart(h: &Header, core: &CoreSlot, after: Restore) {
     let mut wakes = Wakes::none();
     drop(after);
+    core.live.set(core.live.get() - 1);
     // SAFETY: by contract.
     unsafe {
         let settled = settle(h, true, &mut wakes);
