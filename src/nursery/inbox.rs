@@ -82,9 +82,9 @@ impl Inbox {
         wake(self.intake.end_start());
     }
 
-    /// As [`Inbox::end_start`]; whom to wake is for later.
+    /// As [`Inbox::end_start`]; whom to wake is for later. Not with a lock held.
     pub(crate) fn end_start_later(&self, wakes: &mut Wakes) {
-        wakes.extend(self.intake.end_start().map(|waker| Later::Wake(WakeRef::clone(&waker))));
+        wakes.extend(self.intake.end_start().map(Arc::unwrap_or_clone).map(Later::Wake));
     }
 
     /// The nursery has no task left: closes, unless somebody just left a job or began a start.

@@ -84,7 +84,7 @@ impl<P> StartCell<P> {
     /// This thread holds the owner of `h`, which is the child, still in its private nursery if the phase is `Started`. It is
     /// not being polled, or the call is scoped.
     unsafe fn decide(&self, h: &Header) {
-        let mut wakes = Wakes::none();
+        let mut wakes;
         {
             let mut state = self.lock();
             if state.phase != Phase::Started {
@@ -105,13 +105,16 @@ impl<P> StartCell<P> {
             match moved {
                 Opening::Open(Some(moved)) => {
                     state.phase = Phase::Moved;
-                    wakes.append(moved);
-                    self.target.end_start_later(&mut wakes);
+                    wakes = moved;
                 }
-                Opening::Open(None) | Opening::Closed => state.phase = Phase::Kept,
-                Opening::Elsewhere => {}
+                Opening::Open(None) | Opening::Closed => {
+                    state.phase = Phase::Kept;
+                    return;
+                }
+                Opening::Elsewhere => return,
             }
         }
+        self.target.end_start_later(&mut wakes);
         wakes.wake();
     }
 }
