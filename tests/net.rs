@@ -15,6 +15,8 @@ use trine::net::{self, Shutdown, TcpListener, TcpStream};
 use trine::{CancelScope, Error, Result, checkpoint, is_cancelled, move_on_after, nursery, run, sleep};
 
 const MS: Duration = Duration::from_millis(1);
+/// The time of a timeout that ends only what hangs.
+const LONG: Duration = Duration::from_secs(20);
 
 async fn pair() -> Result<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -188,6 +190,41 @@ fn a_second_reader_is_refused_and_the_first_goes_on() -> Result<()> {
             Ok(())
         })
         .await
+    })
+}
+
+/// What reading into, and writing from, an empty buffer gives, by all ways.
+async fn move_nothing(stream: &TcpStream) -> [io::Result<usize>; 5] {
+    let (mut reader, mut writer) = (stream, stream);
+    [
+        stream.read(&mut []).await,
+        AsyncReadExt::read(&mut reader, &mut []).await,
+        stream.write(&[]).await,
+        AsyncWriteExt::write(&mut writer, &[]).await,
+        stream.write_all(&[]).await.map(|()| 0),
+    ]
+}
+
+#[test]
+fn an_empty_buffer_waits_for_nothing_and_is_a_checkpoint() -> Result<()> {
+    run(async {
+        let (a, b) = &pair().await?;
+        b.write_all(b"abc").await?;
+        assert_eq!(a.read(&mut [0; 8]).await?, 3); // a short read: the next one waits
+        let full = &pattern(50_000_000);
+        assert!(a.write(full).await? < full.len()); // likewise
+        let moved = move_on_after(LONG, async { Ok(move_nothing(a).await) }).await?.expect("it waits");
+        assert!(moved.iter().all(|moved| matches!(moved, Ok(0))), "{moved:?}");
+        let scope = CancelScope::new();
+        scope.cancel();
+        let caught = scope.run(async {
+            for moved in move_nothing(a).await {
+                assert!(is_cancelled(&moved.unwrap_err()));
+            }
+            Ok(checkpoint().await?)
+        });
+        assert!(caught.await?.is_none());
+        Ok(())
     })
 }
 

@@ -15,7 +15,7 @@ use std::task::{Context, Poll, ready};
 
 use super::source::{AsSource, Direction, Done, Source};
 use super::wait::{Exclusive, Wait, busy};
-use crate::task::park::Op;
+use crate::task::park::{Entry, Op};
 
 /// A socket of the standard library that carries a stream of bytes.
 pub(crate) trait Socket: AsSource + Sized {
@@ -74,10 +74,16 @@ impl<S: Socket> Stream<S> {
     }
 
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        if buf.is_empty() {
+            return poll_nothing(cx);
+        }
         self.poll_lane(Direction::Read, S::NAMES.read, cx, |io| read(io, buf))
     }
 
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if buf.is_empty() {
+            return poll_nothing(cx);
+        }
         self.poll_lane(Direction::Write, S::NAMES.write, cx, |io| write(io, buf))
     }
 
@@ -119,6 +125,13 @@ impl<S: Socket> Stream<S> {
         };
         std::mem::replace(&mut *slots[direction as usize].lock().unwrap_or_else(PoisonError::into_inner), wait)
     }
+}
+
+/// A poll-based operation with an empty buffer: a checkpoint, and nothing to wait for. It keeps no state, since who yields
+/// here has a new step budget.
+#[cold]
+fn poll_nothing(cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    Poll::Ready(ready!(Entry::new().poll(cx)).map(|()| 0).map_err(io::Error::from))
 }
 
 /// Whether a call that moved less than it had room for has drained its direction. So it is with epoll and kqueue;
@@ -186,6 +199,9 @@ impl<S: Socket> Future for Read<'_, S> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { op, buf } = self.get_mut();
+        if buf.is_empty() {
+            return op.poll_nothing(cx).map_ok(|()| 0);
+        }
         op.poll(cx, |io| read(io, buf))
     }
 }
@@ -195,6 +211,9 @@ impl<S: Socket> Future for Write<'_, S> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { op, buf } = self.get_mut();
+        if buf.is_empty() {
+            return op.poll_nothing(cx).map_ok(|()| 0);
+        }
         op.poll(cx, |io| write(io, buf))
     }
 }
@@ -204,6 +223,9 @@ impl<S: Socket> Future for WriteAll<'_, S> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { op, rest } = self.get_mut();
+        if rest.is_empty() {
+            return op.poll_nothing(cx);
+        }
         op.poll(cx, |io| write_all(io, rest))
     }
 }

@@ -106,7 +106,7 @@ impl TcpStream {
     }
 
     /// Reads what is there into `buf`, after waiting for the first byte, and returns how many bytes that are. None means
-    /// that the other side sends no more.
+    /// that the other side sends no more, or that `buf` is empty.
     ///
     /// # Errors
     ///

@@ -117,6 +117,12 @@ impl<'a, S> Exclusive<'a, S> {
         Poll::Ready(result)
     }
 
+    /// For an operation that has nothing to move: only a checkpoint. The direction may be in use, or not ready for long.
+    #[cold]
+    pub(crate) fn poll_nothing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.wait.poll_entry(cx)
+    }
+
     fn release(&mut self) {
         if self.claimed {
             self.claimed = false;
