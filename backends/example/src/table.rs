@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
-use trine_backend::Level;
+use trine_backend::{Level, wake_all};
 
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -189,14 +189,14 @@ impl Table {
             let due: Vec<_> = waiting.alarms.iter().filter(|(_, (at, _))| *at <= now).map(|(key, _)| *key).collect();
             wakers.extend(due.iter().filter_map(|key| waiting.alarms.remove(key)).map(|(_, waker)| waker));
         }
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
     }
 
     /// Law 30: wakes all who wait.
     pub(crate) fn end(&self) {
         self.dead.store(true, Ordering::SeqCst);
         let waiting = std::mem::take(&mut *self.lock());
-        waiting.alarms.into_values().for_each(|(_, waker)| waker.wake());
-        waiting.sources.into_values().for_each(|(_, waker)| waker.wake());
+        let alarms = waiting.alarms.into_values().map(|(_, waker)| waker);
+        wake_all(alarms.chain(waiting.sources.into_values().map(|(_, waker)| waker)));
     }
 }

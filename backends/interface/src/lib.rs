@@ -22,7 +22,7 @@
 //! be seen through the traits. Where a law needs help from inside the loop to be provoked, [`laws::Law::tested_by`]
 //! says that the backend must test it itself. Three rules are broken most often:
 //!
-//! 1. clone, wake and drop wakers with no lock held (law [L31](laws::L31));
+//! 1. clone, wake and drop wakers with no lock held (law [L31](laws::L31)), and wake many with [`wake_all`];
 //! 2. after storing a waker, look at the state again (laws [L2](laws::L2), [L14](laws::L14));
 //! 3. a clear must not erase an event that the caller has not seen (law [L18](laws::L18)).
 //!
@@ -35,6 +35,7 @@
 //! | `laws` | the contract |
 //! | `tick` | which event a readiness came from |
 //! | `relay`, `level`, `probe` | a waker, a readiness, a turn of one's own |
+//! | `wakes` | many wakers at once |
 //! | `adapter` | tools for adapters, made of these |
 #![forbid(unsafe_code)]
 
@@ -46,12 +47,14 @@ mod level;
 mod probe;
 mod relay;
 mod tick;
+mod wakes;
 
 pub use level::Level;
 #[cfg(unix)]
 pub use probe::Probe;
 pub use relay::Relay;
 pub use tick::Tick;
+pub use wakes::wake_all;
 
 use std::fmt::Debug;
 use std::future::Future;

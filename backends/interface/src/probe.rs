@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use crate::wakes::each;
 use crate::{Handle, Readiness};
 
 /// Answers [`Handle::poll_turn`] for a loop that offers nothing but [`Handle::register`]. Unix only.
@@ -69,9 +70,8 @@ impl Probe {
         let asks = (round == 0).then(|| Arc::new(cx.waker().clone()));
         let answered = self.step(asks);
         let waits = self.shared.lock().knows(cx.waker());
-        for waker in answered.iter().filter(|waker| !waker.will_wake(cx.waker())) {
-            waker.wake_by_ref();
-        }
+        let others = answered.iter().filter(|waker| !waker.will_wake(cx.waker()));
+        each(others, |waker| waker.wake_by_ref());
         if waits { Poll::Pending } else { Poll::Ready(()) }
     }
 
@@ -157,6 +157,6 @@ impl Wake for Shared {
             let waiters = self.lock();
             waiters.flying.iter().chain(&waiters.next).cloned().collect()
         };
-        wakers.iter().for_each(|waker| waker.wake_by_ref());
+        each(wakers, |waker| waker.wake_by_ref());
     }
 }

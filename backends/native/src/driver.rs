@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
-use trine_backend::{Driver, Handle};
+use trine_backend::{Driver, Handle, wake_all};
 
 use crate::shared::{NativeHandle, Shared};
 
@@ -105,7 +105,7 @@ impl NativeDriver {
     }
 
     fn wake(&mut self) {
-        self.wakers.drain(..).for_each(Waker::wake);
+        wake_all(self.wakers.drain(..));
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use trine_backend::{Alarm, Handle, Job, Readiness};
+use trine_backend::{Alarm, Handle, Job, Readiness, wake_all};
 
 use crate::alarms::{Alarms, NativeAlarm};
 use crate::notify::Notify;
@@ -111,7 +111,7 @@ impl Shared {
         let mut wakers = Vec::new();
         self.sources.end(&mut wakers);
         self.alarms.end(&mut wakers);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
     }
 }
 
@@ -190,7 +190,7 @@ impl Handle for NativeHandle {
             }
             Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => {}
         }
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
         Poll::Ready(())
     }
 }

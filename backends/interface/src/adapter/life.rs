@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::task::Waker;
 
-use crate::{Relay, gone};
+use crate::{Relay, gone, wake_all};
 
 /// Whether a loop is there. See [`HostHandle::end`](super::HostHandle::end).
 #[derive(Debug, Default)]
@@ -66,7 +66,7 @@ impl Life {
         self.ended.store(true, Ordering::SeqCst);
         drop(gate);
         let wakers = mem::take(&mut self.members().wakers);
-        wakers.into_values().for_each(Waker::wake);
+        wake_all(wakers.into_values());
     }
 
     fn members(&self) -> MutexGuard<'_, Members> {
@@ -131,6 +131,23 @@ mod tests {
         life.end();
         assert!(Member::join(&life, &relays[1]).is_err() && life.alive().is_none());
         drop((first, third));
+    }
+
+    #[test]
+    fn l30_the_end_wakes_all_though_a_waker_panics() {
+        struct Bomb;
+        impl std::task::Wake for Bomb {
+            fn wake(self: Arc<Self>) {
+                panic!("a waker's own panic");
+            }
+        }
+        let (life, relays) = (Arc::new(Life::default()), [(); 8].map(|()| Relay::new()));
+        let _members = relays.each_ref().map(|relay| Member::join(&life, relay).unwrap());
+        let (count, waker) = Count::new();
+        wait(&relays[0], &Waker::from(Arc::new(Bomb)));
+        relays[1..].iter().for_each(|relay| wait(relay, &waker));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| life.end())).is_err());
+        assert_eq!(count.get(), 7);
     }
 
     #[test]

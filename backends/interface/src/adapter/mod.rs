@@ -33,7 +33,7 @@
 //! use std::thread;
 //! use std::time::{Duration, Instant};
 //! use trine_backend::adapter::{Host, HostHandle, SureJob, Timer};
-//! use trine_backend::{Handle, Source};
+//! use trine_backend::{Handle, Source, wake_all};
 //!
 //! #[derive(Debug)]
 //! struct Threads;
@@ -49,7 +49,7 @@
 //!         thread::spawn(move || {
 //!             thread::sleep(left);
 //!             drop(rang);
-//!             waiters.iter().for_each(Waker::wake);
+//!             wake_all(&waiters);
 //!         });
 //!         *self = Self(Some(rings), Some(waits));
 //!     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
-use crate::support::{Count, drive};
+use crate::support::{Count, Mined, drive, drive_on, driver, pend};
 
 /// L4, where two polls are not too many: one at the start, and one for the alarm.
 #[test]
@@ -52,4 +52,14 @@ fn loop_is_nobody_s_ambient() {
     assert!(trine_native::native().ambient().is_none());
     drive(|_| async { assert!(trine_native::native().ambient().is_none()) });
     assert_eq!(trine_native::native().name(), "native");
+}
+
+/// An event is told once: whom the loop did not wake for it would wait for ever.
+#[test]
+fn a_waker_that_panics_keeps_no_other_from_its_wake() {
+    let mut driver = driver();
+    let mined = Mined::new(&*driver.handle());
+    mined.send();
+    assert!(mined.blows_up_alone(|| drive_on(&mut *driver, pend(|_| ()))));
+    drive_on(&mut *driver, async {}); // it goes on
 }

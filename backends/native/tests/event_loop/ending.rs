@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
-use crate::support::{Count, drive, driver, registered_pair, writable};
+use crate::support::{Count, Mined, drive, driver, registered_pair, writable};
 
 /// L30, with one wake for each, and no more from then on.
 #[test]
@@ -22,6 +22,13 @@ fn end_of_the_driver_wakes_each_waiter_once() {
     assert_eq!(count.get(), 2);
     drop((readiness, alarm));
     assert_eq!(count.get(), 2);
+}
+
+#[test]
+fn a_waker_that_panics_at_the_end_keeps_no_other_from_its_wake() {
+    let driver = driver();
+    let mined = Mined::new(&*driver.handle());
+    assert!(mined.blows_up_alone(|| drop(driver)));
 }
 
 /// Whoever asks for a turn would wait for ever otherwise.

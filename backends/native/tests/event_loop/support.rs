@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -115,6 +116,49 @@ pub(crate) fn fill(mut stream: &UnixStream) {
 /// Reads until there is nothing.
 pub(crate) fn drain(mut stream: &UnixStream) {
     while stream.read(&mut [0; 4096]).is_ok_and(|n| n > 0) {}
+}
+
+/// A waker that panics.
+pub(crate) fn bomb() -> Waker {
+    struct Bomb;
+    impl Wake for Bomb {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker's own panic");
+        }
+    }
+    Waker::from(Arc::new(Bomb))
+}
+
+/// Three registered connections. A counting waker waits for reading at the first and the last one, and at the second one a
+/// waker that panics.
+pub(crate) struct Mined {
+    counts: [Arc<Count>; 2],
+    peers: [UnixStream; 3],
+    _registered: [(UnixStream, Box<dyn Readiness>); 3],
+}
+
+impl Mined {
+    pub(crate) fn new(handle: &dyn Handle) -> Self {
+        let ((first, first_waker), (last, last_waker)) = (Count::new(), Count::new());
+        let parts = [first_waker, bomb(), last_waker].map(|waker| {
+            let (a, b, readiness) = registered_pair(handle);
+            assert!(readiness.poll_readable(&mut Context::from_waker(&waker)).is_pending());
+            (b, (a, readiness))
+        });
+        let [(b0, r0), (b1, r1), (b2, r2)] = parts;
+        Self { counts: [first, last], peers: [b0, b1, b2], _registered: [r0, r1, r2] }
+    }
+
+    /// Makes all of them readable.
+    pub(crate) fn send(&self) {
+        self.peers.iter().for_each(|peer| send(peer, b"x"));
+    }
+
+    /// Whether `f` panics and the two that count are woken by it, once.
+    pub(crate) fn blows_up_alone(&self, f: impl FnOnce()) -> bool {
+        let panics = catch_unwind(AssertUnwindSafe(f)).is_err();
+        panics && self.counts.iter().all(|count| count.get() == 1)
+    }
 }
 
 /// Counts how often it is woken.

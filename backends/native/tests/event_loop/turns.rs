@@ -5,8 +5,8 @@ use std::task::Context;
 use std::thread;
 
 use crate::support::{
-    Count, drain, drive, drive_on, driver, fill, is_writable, pair, pend, readable, send, turn, wait_both, waker,
-    writable,
+    Count, Mined, drain, drive, drive_on, driver, fill, is_writable, pair, pend, readable, send, turn, wait_both,
+    waker, writable,
 };
 
 /// L19 and L27.
@@ -65,5 +65,16 @@ fn turn_on_another_thread_does_not_wait_for_the_loop() {
         });
         pend(|_| {}).await;
         thread.join().unwrap();
+    });
+}
+
+#[test]
+fn a_waker_that_panics_in_a_turn_keeps_no_other_from_its_wake() {
+    drive(|handle| async move {
+        let mined = Mined::new(&*handle);
+        mined.send();
+        assert!(mined.blows_up_alone(|| {
+            let _ = handle.poll_turn(&mut Context::from_waker(std::task::Waker::noop()), 0);
+        }));
     });
 }
