@@ -12,6 +12,7 @@
 //! only the latter two speak for it, the run waits [`GRACE`] of real time before it calls it a deadlock.
 
 use super::root::Root;
+use super::wakes::each;
 use crate::task::wake::WakeRef;
 use crate::time::Instant;
 use std::fmt;
@@ -194,9 +195,7 @@ fn fire(root: &Root, cushion: Duration) {
         }
         idle.active();
     }
-    for w in due {
-        w.wake();
-    }
+    each(due, WakeRef::wake);
 }
 
 /// Sets the alarm. An alarm that is due already means another pass.

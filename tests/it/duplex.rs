@@ -1,11 +1,12 @@
 //! `testing::duplex`: streams in memory.
 
-use crate::support::{CountWakes, Ticks, block_on, panic_text, poll_once};
+use crate::support::{CountWakes, Ticks, block_on, panic_text, poll_once, waker_that_panics};
 use futures::future::join_all;
 use futures_util::io::{AsyncReadExt, AsyncWriteExt};
+use std::future::Future;
 use std::io;
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use trine::net::Shutdown;
 use trine::testing::{MemoryStream, duplex, run, wait_all_tasks_blocked};
@@ -107,6 +108,24 @@ fn who_waits_is_woken_when_the_peer_is_dropped() {
         Ok(())
     }))
     .unwrap();
+}
+
+#[test]
+fn waker_that_panics_keeps_no_other_from_hearing_of_the_end() {
+    for reader_panics in [true, false] {
+        let (here, there) = duplex(1);
+        let woken = CountWakes::new();
+        let mut wakers = [waker_that_panics(), Waker::from(woken.clone())];
+        if !reader_panics {
+            wakers.reverse();
+        }
+        let [mut reads, mut writes] = wakers.each_ref().map(Context::from_waker);
+        let mut buf = [0; 1];
+        let (mut read, mut write) = (pin!(here.read(&mut buf)), pin!(here.write_all(b"ab")));
+        assert!(read.as_mut().poll(&mut reads).is_pending() && write.as_mut().poll(&mut writes).is_pending());
+        assert_eq!(panic_text(|| drop(there)), "a waker panics");
+        assert_eq!(woken.count(), 1);
+    }
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! A panic of any part of a tree cancels the rest, waits for it, and then goes on.
 
-use crate::support::{Log, OnDrop, Oops, panic_text};
+use crate::support::{CountWakes, Log, OnDrop, Oops, panic_text, waker_that_panics};
+use std::future::Future;
 use std::sync::Mutex as StdMutex;
+use std::task::{Context, Waker};
 use std::time::Duration;
 use trine::inspect::{Instrument, TaskInfo};
-use trine::testing::run;
+use trine::testing::{run, wait_all_tasks_blocked};
 use trine::{Error, Result};
 
 /// A sibling whose shielded clean-up takes a while.
@@ -263,4 +265,21 @@ fn a_panicking_scope_body_ends_its_scope() {
         Ok::<_, Error>(())
     })
     .unwrap();
+}
+
+#[test]
+fn a_panic_of_a_waker_keeps_nobody_from_hearing_that_all_others_wait() {
+    let woken = CountWakes::new();
+    let text = panic_text(|| {
+        run(async {
+            let mut watchers: Vec<_> = (0..3).map(|_| Box::pin(wait_all_tasks_blocked())).collect();
+            for (watcher, panics) in watchers.iter_mut().zip([false, true, false]) {
+                let waker = if panics { waker_that_panics() } else { Waker::from(woken.clone()) };
+                assert!(watcher.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            }
+            trine::sleep_forever().await
+        })
+        .unwrap();
+    });
+    assert_eq!((text.as_str(), woken.count()), ("a waker panics", 2));
 }

@@ -67,6 +67,17 @@ impl CountWakes {
     }
 }
 
+/// A waker that panics when it is called.
+pub fn waker_that_panics() -> Waker {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker panics");
+        }
+    }
+    Waker::from(Arc::new(Panics))
+}
+
 /// Polls a future once, with a waker that counts.
 pub fn poll_once<F: Future + ?Sized>(fut: Pin<&mut F>, wakes: &Arc<CountWakes>) -> Poll<F::Output> {
     let waker = Waker::from(wakes.clone());

@@ -1,11 +1,11 @@
 //! Timers of those who live in the memory of another root than the timer, or who are no tasks at all.
 
-use crate::support::{CountWakes, Live, poll_once};
+use crate::support::{CountWakes, Live, poll_once, waker_that_panics};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Wake, Waker};
+use std::task::Context;
 use std::time::Duration;
 use trine::testing::MockClock;
 use trine::{Builder, Result};
@@ -102,14 +102,6 @@ fn sleeps_that_are_due_together_wake_each_waker_of_others_once() {
     assert_eq!((Arc::strong_count(&early), Arc::strong_count(&late)), (1, 1));
 }
 
-struct Panics;
-
-impl Wake for Panics {
-    fn wake(self: Arc<Self>) {
-        panic!("a waker panics");
-    }
-}
-
 /// Somebody whose waker panics is due together with `others` who sleep: the run panics, and all others are woken.
 fn beside_a_waker_that_panics(first: Pin<Box<dyn Future<Output = Result<()>>>>, others: u64) {
     let woken = CountWakes::new();
@@ -120,7 +112,7 @@ fn beside_a_waker_that_panics(first: Pin<Box<dyn Future<Output = Result<()>>>>, 
         on(&driver, async {
             let mut first = first;
             let mut sleeps: Vec<_> = (0..others).map(|_| Box::pin(trine::sleep(SECOND))).collect();
-            let panics = Waker::from(Arc::new(Panics));
+            let panics = waker_that_panics();
             assert!(first.as_mut().poll(&mut Context::from_waker(&panics)).is_pending());
             for sleep in &mut sleeps {
                 assert!(poll_once(sleep.as_mut(), &count).is_pending());

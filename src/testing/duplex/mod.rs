@@ -8,6 +8,7 @@ mod pipe;
 
 use crate::net::Shutdown;
 use crate::net::wait::busy;
+use crate::sync::wait::Wakes;
 use crate::task::park::{self, Entry, Op, Parked};
 use pipe::{End, Pipe, Progress};
 use std::fmt;
@@ -93,9 +94,10 @@ impl Shared {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn leave(&self, end: End) {
-        let wakes = self.lock().leave(end);
-        wakes.into_iter().flatten().for_each(Parked::wake);
+    /// An end leaves; adds whom to wake.
+    fn leave(&self, end: End, wakes: &mut Wakes) {
+        let told = self.lock().leave(end);
+        told.into_iter().flatten().for_each(|waiter| wakes.push(waiter));
     }
 }
 
@@ -176,13 +178,16 @@ impl MemoryStream {
         MemoryShutdown { stream: self, entry: Some(Entry::new()), how }
     }
 
-    fn end(&self, how: Shutdown) {
+    /// Returns whom to wake, which comes last: a waker may panic.
+    fn end(&self, how: Shutdown) -> Wakes {
+        let mut wakes = Wakes::None;
         if matches!(how, Shutdown::Read | Shutdown::Both) {
-            self.lane(End::Read).pipe.leave(End::Read);
+            self.lane(End::Read).pipe.leave(End::Read, &mut wakes);
         }
         if matches!(how, Shutdown::Write | Shutdown::Both) {
-            self.lane(End::Write).pipe.leave(End::Write);
+            self.lane(End::Write).pipe.leave(End::Write, &mut wakes);
         }
+        wakes
     }
 }
 
@@ -194,12 +199,13 @@ impl fmt::Debug for MemoryStream {
 
 impl Drop for MemoryStream {
     fn drop(&mut self) {
-        self.end(Shutdown::Both);
+        let wakes = self.end(Shutdown::Both);
         self.lane(End::Read).pipe.lock().discard();
         for lane in &self.lanes {
             let waiter = lane.pipe.lock().give_up(lane.end);
             drop(waiter);
         }
+        wakes.wake();
     }
 }
 
@@ -499,7 +505,7 @@ impl Future for MemoryShutdown<'_> {
             self.entry = None;
             entered?;
         }
-        self.stream.end(self.how);
+        self.stream.end(self.how).wake();
         Poll::Ready(Ok(()))
     }
 }
@@ -540,7 +546,7 @@ impl futures_io::AsyncWrite for &MemoryStream {
 
     /// Ends the stream in this direction. Not a checkpoint, so that clean-up needs no shield for it.
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.end(Shutdown::Write);
+        self.end(Shutdown::Write).wake();
         Poll::Ready(Ok(()))
     }
 }
