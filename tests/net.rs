@@ -3,14 +3,16 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 use std::thread;
 use std::time::Duration;
 
-use futures_util::{AsyncReadExt, AsyncWriteExt};
+use futures_util::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use trine::net::{self, Shutdown, TcpListener, TcpStream};
 use trine::{CancelScope, Error, Result, checkpoint, is_cancelled, move_on_after, nursery, run, sleep};
 
@@ -39,6 +41,16 @@ async fn read_to_end(stream: &TcpStream) -> Result<Vec<u8>> {
 
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 31 / 7) as u8).collect()
+}
+
+fn waker_that_cannot_be_cloned() -> Waker {
+    fn clone(_: *const ()) -> RawWaker {
+        panic!("a waker panics");
+    }
+    fn nothing(_: *const ()) {}
+    static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, nothing, nothing, nothing);
+    // SAFETY: its functions touch no data.
+    unsafe { Waker::from_raw(RawWaker::new(ptr::null(), &VTABLE)) }
 }
 
 #[test]
@@ -397,6 +409,19 @@ fn a_poll_based_read_is_cancelled() -> Result<()> {
         let mut buf = [0; 8];
         let read = move_on_after(MS, async { Ok(b.read(&mut buf).await?) }).await?;
         assert_eq!(read, None);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_direction_is_given_back_if_a_waker_panics() -> Result<()> {
+    run(async {
+        let (a, b) = pair().await?;
+        let waker = waker_that_cannot_be_cloned();
+        let poll_read = || AsyncRead::poll_read(Pin::new(&mut &a), &mut Context::from_waker(&waker), &mut [0; 8]);
+        catch_unwind(AssertUnwindSafe(poll_read)).expect_err("the waker has to be stored");
+        b.write_all(b"x").await?;
+        assert_eq!(a.read(&mut [0; 8]).await?, 1);
         Ok(())
     })
 }

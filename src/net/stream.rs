@@ -104,16 +104,23 @@ impl<S: Socket> Stream<S> {
         cx: &mut Context<'_>,
         attempt: impl FnMut(&S) -> io::Result<Done<T>>,
     ) -> Poll<io::Result<T>> {
+        /// Given back also if a waker panics.
+        struct Claim<'a, S>(&'a Source<S>, Direction);
+        impl<S> Drop for Claim<'_, S> {
+            fn drop(&mut self) {
+                self.0.release(self.1);
+            }
+        }
         if !self.source.claim(direction) {
             return Poll::Ready(Err(busy()));
         }
+        let _claim = Claim(&self.source, direction);
         let mut wait =
             self.swap_polled(direction, None).unwrap_or_else(|| Wait::new(direction, name, Location::caller()));
         let result = wait.poll(cx, &self.source, attempt);
         if result.is_pending() {
             drop(self.swap_polled(direction, Some(wait)));
         }
-        self.source.release(direction);
         result
     }
 
