@@ -13,12 +13,14 @@
 //! |---|---|
 //! | `source` | a descriptor and its readiness: try first, wait only if the system says so |
 //! | `wait` | the checkpoint around it: cancellation, and who is waiting where |
+//! | `contend` | poll-based operations that wait, or have been given up |
 //! | `stream` | what all byte streams share |
 //! | `addresses` | what can be connected to, and the lookup of names |
 //! | `tcp` | [`TcpStream`], [`TcpListener`] |
 //! | `serve` | [`serve`], [`Listener`] |
 
 mod addresses;
+pub(crate) mod contend;
 mod serve;
 pub(crate) mod source;
 mod stream;

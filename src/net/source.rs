@@ -17,6 +17,7 @@
 //! there.
 
 use std::io;
+use std::mem;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -24,6 +25,8 @@ use std::task::{Context, Poll};
 
 use trine_backend::{Handle, Readiness, Tick};
 
+use super::contend::Contenders;
+use super::wait::Wait;
 use crate::backend::{current_handle, is_current_handle};
 
 /// Which side of a descriptor.
@@ -68,6 +71,8 @@ pub(crate) struct Source<S> {
     /// What a lane uses that has left `home`. Held while a registration is found or made, so that the lanes do not both
     /// make one.
     away: Mutex<[Option<Arc<Registered>>; 2]>,
+    /// Poll-based operations, once one of them has waited. Taken out by whoever has claimed the direction.
+    contenders: OnceLock<Box<[Mutex<Contenders<Wait>>; 2]>>,
     /// Closed after the registrations have ended.
     io: S,
 }
@@ -191,7 +196,13 @@ impl Deref for Current<'_> {
 impl<S: AsSource> Source<S> {
     /// Takes a descriptor that is non-blocking already. Registers nothing yet.
     pub(crate) fn new(io: S) -> Self {
-        Self { home: OnceLock::new(), lanes: [Lane::new(), Lane::new()], away: Mutex::default(), io }
+        Self {
+            home: OnceLock::new(),
+            lanes: [Lane::new(), Lane::new()],
+            away: Mutex::default(),
+            contenders: OnceLock::new(),
+            io,
+        }
     }
 
     /// Returns the descriptor.
@@ -362,6 +373,22 @@ impl<S> Source<S> {
     /// Gives a direction back.
     pub(crate) fn release(&self, direction: Direction) {
         self.lane(direction).busy.store(false, Ordering::Release);
+    }
+
+    /// Whether a poll-based operation has ever waited.
+    #[inline]
+    pub(crate) fn has_contenders(&self) -> bool {
+        self.contenders.get().is_some()
+    }
+
+    /// Exchanges the poll-based operations of a direction, for who has claimed it.
+    pub(crate) fn exchange_contenders(&self, direction: Direction, new: Contenders<Wait>) -> Contenders<Wait> {
+        let both = match self.contenders.get() {
+            Some(both) => both,
+            None if new.is_unused() => return new,
+            None => self.contenders.get_or_init(Box::default),
+        };
+        mem::replace(&mut *both[direction as usize].lock().unwrap_or_else(PoisonError::into_inner), new)
     }
 
     fn lane(&self, direction: Direction) -> &Lane {

@@ -1,8 +1,8 @@
 //! What all byte streams over a socket share: the futures of their operations, and the poll-based traits.
 //!
-//! A poll-based operation has no future of its own to keep its state in, so each direction of a stream has a place for
-//! it. A read that is given up (its future dropped after `Pending`) leaves its wait there until the next one or the end
-//! of the stream: the task tree then shows a wait that nobody is in.
+//! A poll-based operation has no future of its own to keep its state in, so each direction of a stream has a place for it
+//! ([`contend`]). A read that is given up (its future dropped after `Pending`) leaves its wait there until the next one is
+//! done or the end of the stream: the task tree then shows a wait that nobody is in.
 
 use std::fmt;
 use std::future::Future;
@@ -10,11 +10,11 @@ use std::io;
 use std::net::Shutdown;
 use std::panic::Location;
 use std::pin::Pin;
-use std::sync::{Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use super::contend;
 use super::source::{AsSource, Direction, Done, Source};
-use super::wait::{Exclusive, Wait, busy};
+use super::wait::{Exclusive, Side, Wait};
 use crate::task::park::{Entry, Op};
 
 /// A socket of the standard library that carries a stream of bytes.
@@ -40,13 +40,11 @@ pub(crate) struct Names {
 #[derive(Debug)]
 pub(crate) struct Stream<S> {
     source: Source<S>,
-    /// The waits of poll-based operations, once there was one.
-    polled: OnceLock<Box<[Mutex<Option<Wait>>; 2]>>,
 }
 
 impl<S: Socket> Stream<S> {
     pub(crate) fn new(source: Source<S>) -> Self {
-        Self { source, polled: OnceLock::new() }
+        Self { source }
     }
 
     pub(crate) fn io(&self) -> &S {
@@ -104,33 +102,9 @@ impl<S: Socket> Stream<S> {
         cx: &mut Context<'_>,
         attempt: impl FnMut(&S) -> io::Result<Done<T>>,
     ) -> Poll<io::Result<T>> {
-        /// Given back also if a waker panics.
-        struct Claim<'a, S>(&'a Source<S>, Direction);
-        impl<S> Drop for Claim<'_, S> {
-            fn drop(&mut self) {
-                self.0.release(self.1);
-            }
-        }
-        if !self.source.claim(direction) {
-            return Poll::Ready(Err(busy()));
-        }
-        let _claim = Claim(&self.source, direction);
-        let mut wait =
-            self.swap_polled(direction, None).unwrap_or_else(|| Wait::new(direction, name, Location::caller()));
-        let result = wait.poll(cx, &self.source, attempt);
-        if result.is_pending() {
-            drop(self.swap_polled(direction, Some(wait)));
-        }
-        result
-    }
-
-    fn swap_polled(&self, direction: Direction, wait: Option<Wait>) -> Option<Wait> {
-        let slots = match (self.polled.get(), &wait) {
-            (None, None) => return None,
-            (Some(slots), _) => slots,
-            (None, Some(_)) => self.polled.get_or_init(Box::default),
-        };
-        std::mem::replace(&mut *slots[direction as usize].lock().unwrap_or_else(PoisonError::into_inner), wait)
+        let lane = Side { source: &self.source, direction };
+        let begin = || Wait::new(direction, name, Location::caller());
+        contend::poll(&lane, cx, begin, |wait, cx| wait.poll(cx, &self.source, attempt))
     }
 }
 

@@ -47,7 +47,9 @@ impl Socket for net::TcpStream {
 ///
 /// All operations take `&self`: one task may read while another one writes. A second task in the same direction gets
 /// [`ResourceBusy`](io::ErrorKind::ResourceBusy). The traits [`futures_io::AsyncRead`] and [`futures_io::AsyncWrite`]
-/// are implemented for it and for `&` it.
+/// are implemented for it and for `&` it. They do not say when an operation is given up, so nobody is kept waiting for one
+/// of theirs: who waits by them gets [`ResourceBusy`](io::ErrorKind::ResourceBusy) also if another task comes later with an
+/// operation of the stream's own.
 pub struct TcpStream(Box<Stream<net::TcpStream>>);
 
 impl fmt::Debug for TcpStream {

@@ -9,6 +9,7 @@ use std::io;
 use std::panic::Location;
 use std::task::{Context, Poll, ready};
 
+use super::contend::{self, Contenders};
 use super::source::{AsSource, Direction, Done, Source};
 use crate::run::{self, Outside};
 use crate::task::park::{self, Entry, Op, Parked};
@@ -84,6 +85,31 @@ impl Wait {
     }
 }
 
+/// One direction of a source, for the poll-based operations in it.
+pub(crate) struct Side<'a, S> {
+    pub(crate) source: &'a Source<S>,
+    pub(crate) direction: Direction,
+}
+
+impl<S> contend::Lane for Side<'_, S> {
+    type Wait = Wait;
+
+    fn claim(&self) -> bool {
+        self.source.claim(self.direction)
+    }
+
+    fn release(&self) {
+        self.source.release(self.direction);
+    }
+
+    fn exchange(&self, contenders: Contenders<Wait>) -> Contenders<Wait> {
+        self.source.exchange_contenders(self.direction, contenders)
+    }
+
+    /// The descriptor is asked in any case.
+    fn turned(_: &mut Wait) {}
+}
+
 /// An operation that has its direction of a source to itself from its first poll on.
 #[derive(Debug)]
 pub(crate) struct Exclusive<'a, S> {
@@ -111,6 +137,9 @@ impl<'a, S> Exclusive<'a, S> {
                 return Poll::Ready(Err(busy()));
             }
             self.claimed = true;
+            if self.source.has_contenders() {
+                contend::displace(&Side { source: self.source, direction: self.wait.direction });
+            }
         }
         let result = ready!(self.wait.poll(cx, self.source, attempt));
         self.release();

@@ -225,6 +225,42 @@ impl Drop for Hold {
     }
 }
 
+/// Who polls, to be known again: a waker, and the innermost scope. `Send + Sync`.
+///
+/// Making and dropping one may run foreign waker code: never with a lock held.
+#[derive(Debug)]
+pub(crate) struct Who {
+    waker: WakeRef,
+    scope: Option<SlotRef>,
+}
+
+impl Who {
+    pub(crate) fn polls(cx: &Context<'_>) -> Self {
+        let node = context::node();
+        // SAFETY: the context's node is alive and held; contexts never name a group.
+        let scope = (!node.is_null()).then(|| unsafe { SlotRef::new(node) });
+        Self { waker: WakeRef::from_waker(cx.waker()), scope }
+    }
+
+    /// Does a wake of this one make `cx` poll again?
+    pub(crate) fn will_wake(&self, cx: &Context<'_>) -> bool {
+        self.waker.will_wake(cx.waker())
+    }
+
+    /// Is this who polls with `cx`, in the same scope?
+    pub(crate) fn is_current(&self, cx: &Context<'_>) -> bool {
+        let same_scope = match &self.scope {
+            Some(scope) => scope.as_ptr() == context::node() && scope.is_live(),
+            None => context::node().is_null(),
+        };
+        same_scope && self.will_wake(cx)
+    }
+
+    pub(crate) fn waker(&self) -> WakeRef {
+        self.waker.clone()
+    }
+}
+
 /// A wait in progress: whom to wake, and whether the wait was cancelled meanwhile. `Send + Sync`.
 ///
 /// Making, waking and dropping one may run foreign waker code: never with a lock held.

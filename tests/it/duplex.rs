@@ -361,6 +361,86 @@ fn poll_based_reader_that_is_displaced_hears_of_it() {
 }
 
 #[test]
+fn of_two_poll_based_operations_the_second_is_refused() {
+    let (here, there) = duplex(1);
+    run(trine::nursery(async |n| {
+        let read = async || Ok(AsyncReadExt::read(&mut &here, &mut [0; 4]).await.map_err(|e| e.kind()));
+        let write = async || Ok(AsyncWriteExt::write(&mut &here, b"x").await.map_err(|e| e.kind()));
+        here.write_all(b"w").await?;
+        let first = (n.spawn(read()), n.spawn(write()));
+        wait_all_tasks_blocked().await?;
+        let second = (n.spawn(read()), n.spawn(write()));
+        let busy = io::ErrorKind::ResourceBusy;
+        assert_eq!((second.0.await?, second.1.await?), (Err(busy), Err(busy)));
+        there.write_all(b"r").await?;
+        assert_eq!(read_some(&there).await?, b"w");
+        assert_eq!((first.0.await?, first.1.await?), (Ok(1), Ok(1)));
+        Ok(())
+    }))
+    .unwrap();
+}
+
+/// Begins to read by the poll-based traits, has to wait, and gives up.
+async fn give_up_reading(mut stream: &MemoryStream) {
+    let mut buf = [0; 8];
+    assert!(futures::poll!(AsyncReadExt::read(&mut stream, &mut buf)).is_pending());
+}
+
+#[test]
+fn poll_based_read_that_was_given_up_is_none_of_the_next_one() {
+    let (here, there) = duplex(8);
+    let read = async |what: &[u8]| {
+        there.write_all(what).await?;
+        Ok(assert_eq!(AsyncReadExt::read(&mut &here, &mut [0; 8]).await?, what.len()))
+    };
+    run(async {
+        let scope = CancelScope::new();
+        let behind_a_shield = scope.run(async {
+            give_up_reading(&here).await;
+            scope.cancel();
+            trine::shielded(read(b"a")).await
+        });
+        assert!(behind_a_shield.await?.is_some());
+        let scope = CancelScope::new();
+        let left = scope.run(async {
+            give_up_reading(&here).await;
+            scope.cancel();
+            Ok(())
+        });
+        left.await?;
+        read(b"bc").await?;
+        let scope = CancelScope::new();
+        trine::nursery(async |n| {
+            let cancelled = n.spawn(scope.run(async {
+                give_up_reading(&here).await;
+                scope.cancel();
+                Ok(trine::sleep_forever().await?)
+            }));
+            wait_all_tasks_blocked().await?;
+            read(b"def").await?;
+            Ok(assert!(cancelled.await?.is_none()))
+        })
+        .await
+    })
+    .unwrap();
+}
+
+#[test]
+fn in_a_cancelled_scope_what_was_left_outside_does_not_read() {
+    let (here, there) = duplex(8);
+    run(async {
+        give_up_reading(&here).await;
+        there.write_all(b"a").await?;
+        let scope = CancelScope::new();
+        scope.cancel();
+        assert!(scope.run(async { Ok(AsyncReadExt::read(&mut &here, &mut [0; 8]).await?) }).await?.is_none());
+        assert_eq!(read_some(&here).await?, b"a");
+        Ok::<_, Error>(())
+    })
+    .unwrap();
+}
+
+#[test]
 fn operations_under_a_foreign_executor_are_woken_one_by_one() {
     let pairs: Vec<_> = (0..50).map(|_| duplex(1)).collect();
     let ticks = Ticks::new();

@@ -2,11 +2,13 @@
 //!
 //! Two [pipes](pipe), one for each direction. Each stream reads from one and writes to the other. The life of an
 //! operation is that of all (`task/park`); the lock of a pipe is held for the look at it, and no waker is made, woken or
-//! dropped in there. A poll-based operation has no future of its own, so each direction of a stream keeps its state.
+//! dropped in there. A poll-based operation has no future of its own, so each direction of a stream keeps its state, as
+//! sockets do (`net/contend`).
 
 mod pipe;
 
 use crate::net::Shutdown;
+use crate::net::contend::{self, Contenders, Lane as _};
 use crate::net::wait::busy;
 use crate::sync::wait::Wakes;
 use crate::task::park::{self, Entry, Op, Parked};
@@ -14,6 +16,7 @@ use pipe::{End, Pipe, Progress};
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::mem;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -76,7 +79,8 @@ pub fn duplex(capacity: usize) -> (MemoryStream, MemoryStream) {
 ///
 /// As with a [`TcpStream`](crate::net::TcpStream), all operations take `&self`: one task may read while another one
 /// writes. A second task in the same direction gets [`ResourceBusy`](io::ErrorKind::ResourceBusy). The traits
-/// [`futures_io::AsyncRead`] and [`futures_io::AsyncWrite`] are implemented for it and for `&` it.
+/// [`futures_io::AsyncRead`] and [`futures_io::AsyncWrite`] are implemented for it and for `&` it, with the same rule for
+/// who waits by them.
 pub struct MemoryStream {
     /// To read from, and to write to.
     lanes: [Lane; 2],
@@ -107,8 +111,8 @@ struct Lane {
     end: End,
     /// An operation is on its way.
     busy: AtomicBool,
-    /// The state of a poll-based operation that was pending.
-    polled: Mutex<Option<Wait>>,
+    /// The poll-based operations that wait. Taken out by whoever has claimed the lane.
+    contenders: Mutex<Contenders<Wait>>,
 }
 
 impl MemoryStream {
@@ -259,19 +263,7 @@ fn write_all(pipe: &mut Pipe<Parked>, rest: &mut &[u8]) -> Attempt<()> {
 
 impl Lane {
     fn new(pipe: Arc<Shared>, end: End) -> Self {
-        Self { pipe, end, busy: AtomicBool::new(false), polled: Mutex::new(None) }
-    }
-
-    fn claim(&self) -> bool {
-        !self.busy.swap(true, Ordering::Acquire)
-    }
-
-    fn release(&self) {
-        self.busy.store(false, Ordering::Release);
-    }
-
-    fn swap_polled(&self, wait: Option<Wait>) -> Option<Wait> {
-        std::mem::replace(&mut *self.polled.lock().unwrap_or_else(PoisonError::into_inner), wait)
+        Self { pipe, end, busy: AtomicBool::new(false), contenders: Mutex::default() }
     }
 
     /// For the poll-based traits.
@@ -281,23 +273,29 @@ impl Lane {
         cx: &mut Context<'_>,
         attempt: impl FnMut(&mut Pipe<Parked>) -> Attempt<T>,
     ) -> Poll<io::Result<T>> {
-        /// Given back also if a waker panics.
-        struct Claim<'a>(&'a Lane);
-        impl Drop for Claim<'_> {
-            fn drop(&mut self) {
-                self.0.release();
-            }
-        }
-        if !self.claim() {
-            return Poll::Ready(Err(busy()));
-        }
-        let _claim = Claim(self);
-        let mut wait = self.swap_polled(None).unwrap_or_else(|| Wait::new(op, Location::caller()));
-        let result = wait.poll(self, cx, attempt);
-        if result.is_pending() {
-            self.swap_polled(Some(wait));
-        }
-        result
+        let begin = || Wait::new(op, Location::caller());
+        contend::poll(self, cx, begin, |wait, cx| wait.poll(self, cx, attempt))
+    }
+}
+
+impl contend::Lane for Lane {
+    type Wait = Wait;
+
+    fn claim(&self) -> bool {
+        !self.busy.swap(true, Ordering::Acquire)
+    }
+
+    fn release(&self) {
+        self.busy.store(false, Ordering::Release);
+    }
+
+    fn exchange(&self, contenders: Contenders<Wait>) -> Contenders<Wait> {
+        mem::replace(&mut *self.contenders.lock().unwrap_or_else(PoisonError::into_inner), contenders)
+    }
+
+    /// The waiter in the pipe may be another one's.
+    fn turned(wait: &mut Wait) {
+        wait.waits = false;
     }
 }
 
@@ -356,15 +354,12 @@ impl Wait {
             match fresh.take() {
                 Some(waiter) if waiter.is_cancelled() => return self.cancelled(lane, pipe),
                 Some(waiter) => {
-                    let was_waiting = std::mem::replace(&mut self.waits, true);
+                    self.waits = true;
+                    // Its own, or one of a poll-based operation that was left or has been woken.
                     let old = pipe.wait(lane.end, waiter);
                     drop(pipe);
                     wake.into_iter().for_each(Parked::wake);
-                    match old {
-                        // A poll-based operation of somebody else: it is to find the direction busy.
-                        Some(old) if !was_waiting => old.wake(),
-                        _ => {}
-                    }
+                    drop(old);
                     return Poll::Pending;
                 }
                 None => {
@@ -377,7 +372,7 @@ impl Wait {
     }
 
     fn cancelled<T>(&mut self, lane: &Lane, mut pipe: MutexGuard<'_, Pipe<Parked>>) -> Poll<io::Result<T>> {
-        let waiter = if std::mem::take(&mut self.waits) { pipe.give_up(lane.end) } else { None };
+        let waiter = if mem::take(&mut self.waits) { pipe.give_up(lane.end) } else { None };
         drop(pipe);
         drop(waiter);
         park::count_delivery();
@@ -418,6 +413,7 @@ impl<'a> Exclusive<'a> {
                 return Poll::Ready(Err(busy()));
             }
             self.claimed = true;
+            contend::displace(self.lane);
         }
         let result = ready!(self.wait.poll(self.lane, cx, attempt));
         self.release();
