@@ -38,6 +38,11 @@ impl Inbox {
         Self { intake: Intake::new(), core }
     }
 
+    /// The nursery, alive or not.
+    pub(crate) fn core(&self) -> *const CoreSlot {
+        self.core.as_ptr().cast()
+    }
+
     /// Makes the nursery look.
     pub(crate) fn ring(&self) {
         wake(self.intake.ring());

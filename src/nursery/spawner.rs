@@ -96,8 +96,10 @@ impl<E: TaskError + Send + 'static> Spawner<E> {
         Ok(Handle::apart(apart))
     }
 
-    /// Starts a child and waits until it has started, as [`Nursery::start`](super::Nursery::start). It moves into the nursery
-    /// when the poll in which it has said so is over; until then it runs under the scopes of the call.
+    /// Starts a child and waits until it has started, as [`Nursery::start`](super::Nursery::start).
+    ///
+    /// Called from outside of the nursery, the child moves into it not when it says so, but when its poll is over, at its next
+    /// checkpoint that waits; until then it runs under the scopes of the call.
     ///
     /// # Errors
     ///

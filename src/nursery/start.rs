@@ -4,12 +4,13 @@
 //! decided); then `Moved`, or `Kept` because the call was effectively cancelled at that moment; or `Dropped`.
 //!
 //! 1. `started` on the root's own thread decides on the spot, also in the middle of the child's poll: unlinked here,
-//!    linked there, and the checkpoints that follow see the nursery's scopes. The call of `Nursery::start` borrows the nursery,
-//!    and so is polled within the nursery's own poll: nobody can drop or poll the nursery while the child runs.
-//! 2. Said on another thread, or to a `Spawner`'s call, it only records, and wakes; the call decides after the child's poll.
-//!    A `Spawner` may be anywhere, also within a child that owns the nursery: had that been moved in the middle of its poll, the
-//!    nursery could be dropped, or polled, around a child that is being polled. Whether the nursery is open is looked at under the
-//!    lock that its end takes, since it may be dropped on another thread.
+//!    linked there, and the checkpoints that follow see the nursery's scopes. That is right if the nursery is being polled, with
+//!    the child somewhere within: then nobody can drop or poll it while the child runs. It always is for `Nursery::start`, which
+//!    borrows it; for a `Spawner`'s call it is looked up ([`is_polled_within`]).
+//! 2. Else, and on another thread, it only records, and wakes; the call decides after the child's poll. A `Spawner` may be
+//!    anywhere, also in a child that owns the nursery: had that been moved in the middle of its poll, the nursery could be dropped,
+//!    or polled, around a child that is being polled. Whether the nursery is open is looked at under the lock that its end takes,
+//!    since it may be dropped on another thread.
 //! 3. If the nursery belongs to another root, the child is handed over after the poll, in limbo on the way.
 //!
 //! A pending call keeps the nursery open (`Inbox::begin_start`).
@@ -31,7 +32,7 @@ use crate::sched::root::Root;
 use crate::sched::sync::{Mutex, MutexGuard};
 use crate::sched::wakes::Wakes;
 use crate::task::header::Header;
-use crate::task::wake;
+use crate::task::{is_polled_within, wake};
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -82,7 +83,7 @@ impl<P> StartCell<P> {
     ///
     /// # Safety
     /// This thread holds the owner of `h`, which is the child, still in its private nursery if the phase is `Started`. It is
-    /// not being polled, or the call is scoped.
+    /// not being polled, or the nursery is, around it.
     unsafe fn decide(&self, h: &Header) {
         let mut wakes;
         {
@@ -165,7 +166,7 @@ impl<P> TaskStatus<P> {
         let h = child.as_ptr().cast::<Header>();
         // SAFETY: the slot reference keeps it mapped; if it is here and live, it is in its private nursery.
         unsafe {
-            if cell.is_scoped && child.get().is_here() {
+            if child.get().is_here() && (cell.is_scoped || is_polled_within(h, cell.target.core())) {
                 cell.decide(&*h);
             }
             if cell.phase() == Phase::Started {

@@ -6,6 +6,7 @@ pub(crate) mod op;
 pub(crate) mod park;
 pub(crate) mod wake;
 
+use crate::nursery::core::Core;
 use crate::sched::context;
 use header::Header;
 use std::ptr;
@@ -29,6 +30,31 @@ pub(crate) fn current_header() -> *const Header {
         }
     }
     ptr::null()
+}
+
+/// Is `task` being polled on this thread, within a poll of `core`? On the way outwards from the context's task, it must be met
+/// before the nursery.
+///
+/// No, if there is something in between that hides tasks from each other.
+pub(crate) fn is_polled_within(task: *const Header, core: *const Core) -> bool {
+    let mut at = context::task();
+    let mut is_met = false;
+    while !at.is_null() {
+        is_met |= ptr::eq(at, task);
+        // SAFETY: the context's task is alive, and being polled: by the nursery that it is in, or one within that into which it
+        // has moved meanwhile. So is the task around that one, as of this poll.
+        unsafe {
+            let polls = (*at).core.get();
+            if polls.is_null() {
+                return false;
+            }
+            if is_met && ptr::eq(polls, core) {
+                return true;
+            }
+            at = (*polls).around.get();
+        }
+    }
+    false
 }
 
 /// The task that is being polled on this thread, if any.

@@ -341,6 +341,8 @@ async fn failed_target_leaves_a_pending_start_alone() -> Result<()> {
             .start(|status| async move {
                 after(2, ()).await?;
                 status.started(4);
+                // The child of a spawner moves when it has been polled.
+                trine::shielded_checkpoint().await;
                 let told = checkpoint_if_cancelled().is_err();
                 seen_tx.try_send(told).map_err(|error| error.kind)?;
                 Ok(())
