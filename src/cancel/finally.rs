@@ -137,7 +137,8 @@ where
                 }),
                 Err(panic) => {
                     let dropped = catch_unwind(AssertUnwindSafe(|| region.drop_body(this.body.as_mut())));
-                    drop(dropped);
+                    // Its payload may panic when it is dropped.
+                    std::mem::forget(dropped);
                     Err(panic)
                 }
             });

@@ -237,7 +237,7 @@ impl Region {
         }
         if node.is_effective() {
             match judge(node, cancelled_before, root.deliveries.get() != deliveries, cx) {
-                Judgement::Again => cx.waker().wake_by_ref(),
+                Judgement::Again => wake::wake_self(cx),
                 Judgement::Wait => {}
                 Judgement::Drop => {
                     let cancelled = {

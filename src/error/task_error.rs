@@ -112,6 +112,11 @@ impl TaskError for io::Error {
         super::is_cancelled(self)
     }
 
+    fn has_cancelled(&self) -> bool {
+        let group = self.get_ref().and_then(|inner| inner.downcast_ref::<Group>());
+        group.map_or_else(|| super::is_cancelled(self), Group::has_cancelled)
+    }
+
     /// Strips a tree that is inside.
     fn without_cancelled(self) -> Option<Self> {
         if self.get_ref().is_some_and(|inner| inner.is::<Group>()) {
@@ -125,6 +130,11 @@ impl TaskError for io::Error {
 impl TaskError for anyhow::Error {
     fn is_cancelled(&self) -> bool {
         super::is_cancelled(&**self)
+    }
+
+    fn has_cancelled(&self) -> bool {
+        let group = self.downcast_ref::<Group>();
+        group.map_or_else(|| super::is_cancelled(&**self), Group::has_cancelled)
     }
 
     /// Strips a tree that is inside, unless it has been given a context.

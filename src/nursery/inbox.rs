@@ -112,10 +112,13 @@ impl Inbox {
     /// Runs `f`, which runs no foreign code, with the nursery, if it is open and this thread holds its root. It does not close
     /// meanwhile, also if another thread drops it.
     pub(crate) fn with_open<R>(&self, f: impl FnOnce(&CoreSlot) -> R) -> Opening<R> {
+        if !self.core.is_live() {
+            return Opening::Closed;
+        }
         if !self.core.get().is_here() {
             return if self.is_open() { Opening::Elsewhere } else { Opening::Closed };
         }
-        // SAFETY: a nursery closes before it ends; a slot of this kind.
+        // SAFETY: alive, as of now, and retired only by the holder of its owner, which is this thread; a slot of this kind.
         let run = || f(unsafe { &*self.core.as_ptr().cast::<CoreSlot>() });
         self.intake.while_open(run).map_or(Opening::Closed, Opening::Open)
     }

@@ -18,6 +18,7 @@ use crate::sched::pool;
 use crate::sched::root::Root;
 use crate::sched::wakes::Wakes;
 use crate::task::header::{Header, VTable};
+use crate::task::wake;
 use std::cell::{Cell as StdCell, UnsafeCell};
 use std::future::Future;
 use std::marker::PhantomData;
@@ -76,7 +77,14 @@ impl<E> Shared<E> {
     }
 
     pub(crate) fn inbox(&self) -> &Arc<Inbox> {
-        self.inbox.get_or_init(|| Arc::new(Inbox::new(self.core.get())))
+        self.inbox.get_or_init(|| {
+            let inbox = Inbox::new(self.core.get());
+            if self.closed.get() {
+                // Asked for by a destructor of what is being dropped: nobody will close it later.
+                drop(inbox.close());
+            }
+            Arc::new(inbox)
+        })
     }
 
     /// Leaves a job for the nursery's next poll. Dropped if the nursery is being dropped.
@@ -413,7 +421,7 @@ where
                 // The context's waker is the main task's.
                 root.main_woken.set(true);
             } else {
-                cx.waker().wake_by_ref();
+                wake::wake_self(cx);
             }
         }
         // SAFETY: held.
@@ -429,7 +437,7 @@ where
         }
         inbox.set_waker(core.parent_clone());
         if inbox.is_rung() {
-            cx.waker().wake_by_ref();
+            wake::wake_self(cx);
         }
         self.end_poll::<false>(core, root, cx, starts > 0);
         Poll::Pending
@@ -442,9 +450,12 @@ where
             return;
         }
         let scoped = std::mem::take(&mut *self.shared().remote.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut panic = None;
         for job in scoped.into_iter().chain(inbox.take_jobs()) {
-            job(core, root);
+            // An instrument may panic.
+            keep_first(&mut panic, || job(core, root));
         }
+        go_on(panic);
     }
 
     /// What becomes of what it came to; a panic of a task goes on here.
@@ -468,9 +479,13 @@ where
         let shared = self.shared();
         let core = shared.core();
         shared.closed.set(true);
-        let panic = core.panic.take();
+        let mut panic = core.panic.take();
         let mut errors = shared.errors.take().into_iter();
-        let error = errors.next().map(|first| E::merge(first, errors.collect()));
+        let mut error = None;
+        if let Some(first) = errors.next() {
+            // It is the error's type that merges: it may panic.
+            keep_first(&mut panic, || error = Some(E::merge(first, errors.collect())));
+        }
         let finished = Finished {
             value: self.value.take(),
             error,

@@ -11,6 +11,7 @@ use crate::cancel::slot::attach;
 use crate::error::{Error, Result, TaskError};
 use crate::sched::context;
 use crate::sched::root::Root;
+use crate::task::wake;
 use pin_project_lite::pin_project;
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -117,7 +118,7 @@ impl<T> Racing<T> {
             core.notified.set(false);
             if core.has_ready() {
                 core.notified.set(true);
-                cx.waker().wake_by_ref();
+                wake::wake_self(cx);
                 if core.scope.node.is_effective() {
                     core.set_busy(true);
                 }

@@ -1,7 +1,8 @@
 //! `start`: a child that runs inside the call until it says that it has started, then moves into the nursery.
 //!
 //! The call is a private nursery with one child. States of a [`StartCell`]: `Waiting`; `Started` (said, not yet
-//! decided); then `Moved`, or `Kept` because the call was effectively cancelled at that moment; or `Dropped`.
+//! decided); then `Moved`; or `Kept`, because the call was effectively cancelled at that moment; or `Around`, because the
+//! nursery is inside of the child, so that it stays, too, and must not keep the nursery open; or `Dropped`.
 //!
 //! 1. `started` on the root's own thread decides on the spot, also in the middle of the child's poll: unlinked here,
 //!    linked there, and the checkpoints that follow see the nursery's scopes. That is right if the nursery is being polled, with
@@ -48,7 +49,15 @@ enum Phase {
     Started,
     Moved,
     Kept,
+    Around,
     Dropped,
+}
+
+impl Phase {
+    /// The pending start has been counted off by the decision.
+    fn is_counted_off(self) -> bool {
+        matches!(self, Self::Moved | Self::Around)
+    }
 }
 
 struct State<P> {
@@ -108,7 +117,11 @@ impl<P> StartCell<P> {
                     state.phase = Phase::Moved;
                     wakes = moved;
                 }
-                Opening::Open(None) | Opening::Closed => {
+                Opening::Open(None) => {
+                    state.phase = Phase::Around;
+                    wakes = Wakes::none();
+                }
+                Opening::Closed => {
                     state.phase = Phase::Kept;
                     return;
                 }
@@ -300,7 +313,7 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
         core.notified.set(false);
         if core.has_ready() {
             core.notified.set(true);
-            cx.waker().wake_by_ref();
+            wake::wake_self(cx);
             if core.scope.node.is_effective() {
                 core.set_busy(true);
             }
@@ -364,7 +377,7 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
         let core = std::mem::replace(&mut self.core, ptr::null());
         // SAFETY: held: called in this future's poll; no task is left.
         let mut wakes = unsafe { CoreSlot::end((*core).node()) };
-        if std::mem::take(&mut self.counted) {
+        if std::mem::take(&mut self.counted) && !self.cell.phase().is_counted_off() {
             self.cell.target.end_start_later(&mut wakes);
         }
         wakes.wake();
@@ -386,7 +399,7 @@ impl<P, E> Inner<'_, P, E> {
     fn close(&mut self) -> Option<Panic> {
         let (child, value) = {
             let mut state = self.cell.lock();
-            if state.phase == Phase::Moved {
+            if state.phase.is_counted_off() {
                 self.counted = false;
             }
             state.phase = Phase::Dropped;

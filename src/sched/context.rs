@@ -180,13 +180,13 @@ impl Frame {
         })
     }
 
-    /// Hides scopes and task.
-    pub(crate) fn isolate() -> Self {
+    /// Hides scopes and task. What is done inside counts against the budgets.
+    #[inline]
+    pub(crate) fn isolate() -> Restore {
         ambient(|a| {
-            let saved = Saved::of(a);
-            a.node.set(ptr::null());
-            a.task.set(ptr::null());
-            Self { saved: Some(saved), locals: a.locals.replace(ptr::null()) }
+            let frame = BatchFrame::save(a);
+            BatchFrame { node: ptr::null(), task: ptr::null(), locals: ptr::null() }.restore(a);
+            frame.guard()
         })
     }
 }

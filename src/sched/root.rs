@@ -27,6 +27,7 @@ use super::remote::{self, After, Mail};
 use super::stack::Stack;
 use super::sync::{AtomicBool, AtomicI64, AtomicU32, Cell, Ordering};
 use super::timers::{Target, TimerKey, Timers};
+use crate::nursery::core::{go_on, keep_first};
 use crate::run::Settings;
 use crate::task::header::Header;
 use crate::task::park;
@@ -251,26 +252,26 @@ impl Root {
         let paused = mem::take(&mut *self.paused.borrow_mut());
         drop(frame);
         drop(hold);
-        // From here on by short holds, as for everybody else.
-        after.finish();
-        drop(paused);
+        // From here on by short holds, as for everybody else. Foreign code may panic: the rest is done all the same.
+        let mut panic = None;
+        keep_first(&mut panic, || after.finish());
+        keep_first(&mut panic, || drop(paused));
         if let Some((extras, id)) = extras {
-            extras.tell_exit(id);
+            keep_first(&mut panic, || extras.tell_exit(id));
         }
-        wakes.wake();
-        for target in sleepers {
-            // Whoever sleeps here was moved away: let it find another root.
-            if !target.is_scope() {
-                // SAFETY: this root is ending; its own count is taken away below.
-                unsafe { target.wake() };
-            }
+        keep_first(&mut panic, || wakes.wake());
+        // Whoever sleeps here was moved away: let it find another root.
+        for target in sleepers.into_iter().filter(|target| !target.is_scope()) {
+            // SAFETY: this root is ending; its own count is taken away below.
+            keep_first(&mut panic, || unsafe { target.wake() });
         }
         // SAFETY: the root has ended.
-        unsafe { remote::drain(self) };
-        drop((waiting, self.bell.set_host(None), host, settings));
+        keep_first(&mut panic, || unsafe { remote::drain(self) });
+        keep_first(&mut panic, || drop((waiting, self.bell.set_host(None), host, settings)));
         if self.count.end() {
             self.recycle();
         }
+        go_on(panic);
     }
 
     fn recycle(&self) {

@@ -124,9 +124,9 @@ impl Extras {
 
     /// Tells those who wait for the end of the task, which has ended. Runs foreign code.
     pub(crate) fn tell_exit(self, id: TaskId) {
-        for hook in self.hooks {
-            hook.task_exited(id);
-        }
+        // Also if the waker that one calls panics.
+        let told = self.hooks.into_iter().map(|hook| (hook, id)).collect();
+        crate::sched::wakes::each(told, |(hook, id): (Arc<dyn OnExit>, TaskId)| hook.task_exited(id));
     }
 }
 

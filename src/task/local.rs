@@ -10,6 +10,16 @@ pub(crate) struct Locals {
     pub(crate) outer: Option<Arc<Locals>>,
 }
 
+impl Drop for Locals {
+    /// Not level by level: each generation of tasks may bind one.
+    fn drop(&mut self) {
+        let mut outer = self.outer.take();
+        while let Some(mut locals) = outer.and_then(Arc::into_inner) {
+            outer = locals.outer.take();
+        }
+    }
+}
+
 use crate::sched::context;
 use std::fmt;
 use std::future::Future;

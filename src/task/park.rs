@@ -78,7 +78,7 @@ impl Entry {
     fn pause(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cancelled>> {
         context::ambient(|a| a.steps.set(STEPS));
         self.yielded = true;
-        cx.waker().wake_by_ref();
+        wake::wake_self(cx);
         Poll::Pending
     }
 
@@ -98,7 +98,7 @@ impl Entry {
                 // Given back at the end of the pass.
                 context::with_root(|root| root.pause(Hold::take()));
             }
-            cx.waker().wake_by_ref();
+            wake::wake_self(cx);
             return Poll::Pending;
         }
         count_delivery();

@@ -137,7 +137,7 @@ pub(crate) fn wake_self(cx: &std::task::Context<'_>) {
             }
         }
     } else {
-        cx.waker().wake_by_ref();
+        wake_foreign(cx.waker());
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use trine::testing::{MockClock, run};
-use trine::{Builder, CancelScope, Error, Result, Spawner, TaskStatus};
+use trine::{Builder, CancelScope, Error, Result, Spawner, StartError, TaskStatus};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -116,6 +116,54 @@ fn a_started_child_may_poll_its_nursery() {
         assert!(spawner.is_closed());
     });
     assert_eq!(bad.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_started_child_may_await_its_nursery() {
+    let result = run(async {
+        let (tx, rx) = trine::unbounded();
+        let mut tree: Tree = Box::pin(trine::nursery(async move |n| {
+            tx.try_send(n.spawner()).map_err(|e| e.kind)?;
+            Ok(trine::sleep(SECOND).await?)
+        }));
+        assert!(futures::poll!(tree.as_mut()).is_pending());
+        let spawner: Spawner = rx.recv().await.unwrap();
+        let started = spawner.start(|status: TaskStatus<u32>| async move {
+            assert!(futures::poll!(tree.as_mut()).is_pending());
+            status.started(7);
+            tree.await
+        });
+        trine::move_on_after(5 * SECOND, started).await
+    });
+    assert_eq!(result.unwrap(), Some(7));
+}
+
+#[test]
+fn a_spawner_made_while_its_nursery_is_dropped_is_closed() {
+    run(async {
+        let slot = Arc::new(Mutex::new(None));
+        let kept = slot.clone();
+        let mut tree = Box::pin(trine::nursery(async move |n| {
+            let _last = OnDrop(move || *kept.lock().unwrap() = Some(n.spawner()));
+            forever().await
+        }));
+        assert!(futures::poll!(tree.as_mut()).is_pending());
+        drop(tree);
+        let spawner: Spawner = slot.lock().unwrap().take().unwrap();
+        assert!(spawner.is_closed());
+        assert!(spawner.start_soon(async { Ok(()) }).is_err());
+        // A nursery that has its place by now.
+        let other = trine::nursery(async |_| {
+            let start = spawner.start(|status: TaskStatus<u32>| async move {
+                status.started(7);
+                Err(Oops(1).into())
+            });
+            let refused = start.await.unwrap_err();
+            assert!(matches!(refused.find(), Some(StartError::Closed)), "{refused}");
+            Ok(())
+        });
+        other.await.unwrap();
+    });
 }
 
 #[test]
@@ -394,6 +442,103 @@ fn a_child_of_a_spawner_has_the_locals_of_who_spawned_it() {
     assert_eq!(locals.unwrap(), (None, Some(8)));
 }
 
+/// Binds the local once more in each generation.
+fn generation(spawner: Spawner, left: u32) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> {
+    Box::pin(KEY.scope(left, async move {
+        if left > 0 {
+            spawner.clone().start_soon(generation(spawner, left - 1))?;
+        }
+        Ok(())
+    }))
+}
+
+#[test]
+fn task_locals_of_many_generations_are_dropped_one_by_one() {
+    let tree = trine::nursery(async |n| Ok(n.spawner().start_soon(generation(n.spawner(), 100_000))?));
+    run(tree).unwrap();
+}
+
+#[test]
+fn all_locks_of_a_task_break_though_a_waker_panics() {
+    let (a, b) = (trine::sync::Lock::new(), trine::sync::Lock::new());
+    let got = run(trine::move_on_after(
+        5 * SECOND,
+        trine::local_nursery(async |n| {
+            let mut other = pin!(trine::local_nursery(async |m| {
+                m.start_soon(async {
+                    a.acquire().await?;
+                    b.acquire().await?;
+                    Ok(trine::sleep(SECOND).await?)
+                });
+                m.start_soon(async {
+                    yield_once().await;
+                    let waker = Waker::from(Arc::new(PanicWake));
+                    let mut wait = pin!(a.acquire());
+                    assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+                    Ok(trine::sleep(3 * SECOND).await?)
+                });
+                Ok(())
+            }));
+            let waiter = n.spawn(async {
+                trine::sleep(SECOND / 2).await?;
+                Ok(b.acquire().await.map_err(|e| e.to_string()))
+            });
+            let until_it_panics = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| other.as_mut().poll(cx))) {
+                Ok(Poll::Pending) => Poll::Pending,
+                _ => Poll::Ready(()),
+            });
+            until_it_panics.await;
+            Ok(waiter.await?)
+        }),
+    ));
+    let broken = "cannot acquire the lock: the task that owned it has ended";
+    assert_eq!(got.unwrap(), Some(Err(broken.to_owned())));
+}
+
+#[test]
+fn what_is_done_in_isolation_counts_against_the_budget() {
+    let (event, ran) = (trine::sync::Event::new(), std::cell::Cell::new(false));
+    event.set();
+    let tree = trine::local_nursery(async |n| {
+        n.start_soon(async {
+            for _ in 0..10_000 {
+                if ran.get() {
+                    return Ok(());
+                }
+                trine::isolated(event.wait()).await?;
+            }
+            panic!("the sibling starved");
+        });
+        n.start_soon(async { Ok(ran.set(true)) });
+        Ok(())
+    });
+    run(tree).unwrap();
+}
+
+#[test]
+fn an_error_that_panics_when_it_is_merged_is_a_panic() {
+    #[derive(Debug)]
+    struct Touchy;
+    impl From<trine::Cancelled> for Touchy {
+        fn from(_: trine::Cancelled) -> Self {
+            Self
+        }
+    }
+    impl trine::TaskError for Touchy {
+        fn is_cancelled(&self) -> bool {
+            false
+        }
+        fn merge(_: Self, _: Vec<Self>) -> Self {
+            panic!("merge")
+        }
+    }
+    let tree = trine::typed::nursery::<Touchy, _>(async |n| {
+        n.start_soon(async { Err(Touchy) });
+        Ok(())
+    });
+    assert_eq!(panic_text(|| drop(run(tree))), "merge");
+}
+
 type Bag = Arc<Mutex<Option<Tree>>>;
 
 /// Polls what is in the bag, once or to its end.
@@ -489,6 +634,32 @@ fn what_a_waker_polls_is_not_inside_of_the_scope_that_woke_it() {
         Ok(())
     });
     trine::run(woken).unwrap();
+    for _ in 0..5 {
+        other.clone().wake();
+    }
+    assert_eq!(*seen.lock().unwrap(), Some(Ok(())));
+}
+
+#[test]
+fn what_a_waker_polls_at_a_yield_is_not_inside_of_the_scope_either() {
+    let seen = Arc::new(Mutex::new(None));
+    let tree = Box::pin({
+        let seen = seen.clone();
+        async move {
+            let result = trine::nursery(async |_| Ok(trine::checkpoint().await?));
+            *seen.lock().unwrap() = Some(result.await.map_err(|e: Error| e.to_string()));
+        }
+    });
+    let other = Arc::new(Inline(Mutex::new(Some(tree))));
+    let scope = CancelScope::new();
+    let yields = scope.run(async {
+        scope.cancel();
+        let waker = Waker::from(other.clone());
+        let mut yields = Box::pin(trine::shielded_checkpoint());
+        assert!(yields.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        Ok(())
+    });
+    trine::run(yields).unwrap();
     for _ in 0..5 {
         other.clone().wake();
     }

@@ -21,6 +21,7 @@ pub(super) const CASES: &[Case] = &[
     portable!(timeouts_fail_with_too_slow, "typed.timeouts", "design 4"),
     portable!(start_and_handle_convert_their_errors, "typed.start", "design 3"),
     portable!(io_errors_keep_the_rules, "typed.io", "divergence 14"),
+    portable!(scope_strips_a_tree_in_an_io_error, "typed.io", "design 5"),
     portable!(cancelled_alone_is_an_error_type, "typed.cancelled", "design 5"),
     portable!(shield_keeps_the_type, "typed.shield", "design 4"),
 ];
@@ -268,6 +269,20 @@ async fn io_errors_keep_the_rules() -> trine::Result<()> {
     assert_eq!(error.await.expect_err("an error").kind(), io::ErrorKind::NotFound);
     let cut = typed::move_on_after::<io::Error, (), _>(SECOND, async { match sleep_forever().await? {} });
     assert!(cut.await?.is_none());
+    Ok(())
+}
+
+/// A group that came in as an `io::Error`, of which a part is a cancellation.
+async fn scope_strips_a_tree_in_an_io_error() -> trine::Result<()> {
+    let scope = CancelScope::new();
+    let mixed = typed::run_in::<io::Error, (), _>(&scope, async {
+        scope.cancel();
+        let stop = checkpoint().await.expect_err("cancelled");
+        Err(trine::Error::group([stop.into(), Oops(1).into()]).expect("two errors").into())
+    });
+    let left = trine::Error::from(mixed.await.expect_err("the other one goes on"));
+    assert!(left.find::<Oops>().is_some() && !left.has_cancelled(), "{left}");
+    assert!(scope.cancelled_caught());
     Ok(())
 }
 
