@@ -16,7 +16,8 @@ const OP: Op = Op::ParkingLotPark;
 /// A queue in which tasks wait until they are told to go on, first come, first served.
 ///
 /// This is what other primitives are built of. It remembers nothing: an `unpark` that finds nobody is lost. So whoever
-/// parks must first make sure, without an await in between, that what it waits for has not happened yet.
+/// parks must first make sure, without an await in between, that what it waits for has not happened yet; and if it may
+/// happen on another thread, once more after the first poll.
 ///
 /// # Examples
 ///
@@ -60,7 +61,8 @@ impl ParkingLot {
         Self { waits: Guarded::new(WaitQueue::new()) }
     }
 
-    /// Waits until an unpark reaches it. A checkpoint.
+    /// Waits until an unpark reaches it. A checkpoint. It is in the queue after its first poll, unless a scope around is
+    /// cancelled.
     ///
     /// # Errors
     ///
@@ -76,7 +78,7 @@ impl ParkingLot {
     /// First come, first served.
     #[track_caller]
     pub fn park(&self) -> Park<'_> {
-        Park { lot: self, phase: Phase::new(), at: Location::caller() }
+        Park { lot: self, phase: Phase::of_wait(), at: Location::caller() }
     }
 
     /// Unparks the first `n`, or as many as there are, and says how many. From any thread.

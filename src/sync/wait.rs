@@ -119,6 +119,11 @@ impl Phase {
         Self::Start(Entry::new())
     }
 
+    /// Of an operation that queues in its first poll.
+    pub(crate) const fn of_wait() -> Self {
+        Self::Start(Entry::of_wait())
+    }
+
     /// Its entry check, or its place in the queue. `None`: it has been let in, and is `Finished` unless it queues now.
     pub(crate) fn poll<S>(
         &mut self,

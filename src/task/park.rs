@@ -41,6 +41,11 @@ impl Entry {
         Self { yielded: false }
     }
 
+    /// Of an operation that always waits, and so needs no yield: it goes on in its first poll, if it is not cancelled.
+    pub(crate) const fn of_wait() -> Self {
+        Self { yielded: true }
+    }
+
     /// One that goes on where another one was left.
     #[inline(always)]
     pub(crate) const fn resume(yielded: bool) -> Self {

@@ -3,7 +3,10 @@
 use crate::error::{Error, Result};
 use crate::sync::parking_lot::ParkingLot;
 use std::collections::HashSet;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 /// Lets pieces of code in different tasks run in the order of their numbers: 0, 1, 2, and so on.
 ///
@@ -57,6 +60,15 @@ impl Sequencer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Has the turn of `number` come? An error if it never will.
+    fn has_come(&self, number: usize) -> Result<bool> {
+        let state = self.lock();
+        if state.broken {
+            return Err(Error::msg("the sequence is broken: a waiter was cancelled or dropped"));
+        }
+        Ok(state.next == number)
+    }
+
     /// Waits until it is the turn of `number`.
     ///
     /// # Errors
@@ -73,20 +85,21 @@ impl Sequencer {
         }
         let mut claim = Claim { sequencer: self, kept: false };
         crate::time::checkpoint().await?;
-        loop {
-            {
-                let state = self.lock();
-                if state.broken {
-                    claim.kept = true;
-                    return Err(Error::msg("the sequence is broken: a waiter was cancelled or dropped"));
-                }
-                if state.next == number {
-                    claim.kept = true;
-                    return Ok(Turn { sequencer: self });
-                }
+        let come = loop {
+            match self.has_come(number) {
+                Ok(false) => {}
+                known => break known,
             }
-            self.waits.park().await?;
-        }
+            let mut park = pin!(self.waits.park());
+            poll_fn(|cx| match park.as_mut().poll(cx) {
+                // On another thread a turn may have ended after the look and before this was in the queue.
+                Poll::Pending if !matches!(self.has_come(number), Ok(false)) => Poll::Ready(Ok(())),
+                polled => polled,
+            })
+            .await?;
+        };
+        claim.kept = true;
+        come.map(|_| Turn { sequencer: self })
     }
 }
 

@@ -1,9 +1,11 @@
 //! Parking lots: bare queues of waits.
 
+use super::cancel_tools::poll_here;
 use super::sync_tools::{Log, settle};
 use crate::case::{Case, portable, real_time};
 use std::sync::Arc;
 use trine::lowlevel::ParkingLot;
+use trine::sync::Semaphore;
 use trine::{CancelScope, nursery};
 
 pub(super) const CASES: &[Case] = &[
@@ -14,6 +16,7 @@ pub(super) const CASES: &[Case] = &[
         "trio test_parking_lot.py::test_parking_lot_cancel"
     ),
     portable!(unpark_all_reaches_only_those_who_are_there, "parking-lot.unpark-all", "design 10"),
+    portable!(unpark_after_the_first_poll_is_not_lost, "parking-lot.at-once", "design 5"),
     portable!(unpark_says_how_many, "parking-lot.count", "design 10"),
     real_time!(can_be_unparked_from_another_thread, "parking-lot.any-thread", "divergence 15"),
 ];
@@ -104,6 +107,22 @@ async fn unpark_all_reaches_only_those_who_are_there() -> trine::Result<()> {
         Ok(())
     })
     .await
+}
+
+/// Also if the task has used up its steps: between the look at a condition and the place in the queue nobody runs.
+async fn unpark_after_the_first_poll_is_not_lost() -> trine::Result<()> {
+    let (lot, semaphore) = (ParkingLot::new(), Semaphore::new(1));
+    // More than any step budget.
+    for steps in 0..200 {
+        for _ in 0..steps {
+            drop(semaphore.acquire().await?);
+        }
+        let mut park = Box::pin(lot.park());
+        assert!(poll_here(&mut park).await.is_pending());
+        assert_eq!(lot.unpark_all(), 1, "after {steps} steps");
+        park.await?;
+    }
+    Ok(())
 }
 
 /// As many as there were, not as many as were asked for.

@@ -3,7 +3,9 @@
 use super::cancel_tools::{Flag, Log, SECOND, after, forever, yield_once};
 use crate::case::{Case, clocked, on_host, portable, real_time};
 use crate::host::Host;
+use std::future::{Future, poll_fn};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 use trine::sync::Event;
 use trine::testing::{MockClock, Order, Sequencer, wait_all_tasks_blocked, wait_all_tasks_blocked_for};
@@ -39,6 +41,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     portable!(dropped_waiter_is_forgotten, "quiescence.dropped", "design 7"),
     portable!(turns_come_in_the_order_of_their_numbers, "sequencer.order", "trio test_testing.py::test_Sequencer"),
+    portable!(turns_of_one_task_all_come, "sequencer.order", "design 5"),
     portable!(number_is_used_once, "sequencer.once", "trio test_testing.py::test_Sequencer"),
     portable!(
         cancelled_waiter_breaks_all_the_others,
@@ -227,6 +230,23 @@ async fn turns_come_in_the_order_of_their_numbers() -> Result<()> {
     })
     .await?;
     assert_eq!(order.into_inner().unwrap(), (0..8).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// More of them than a task has steps.
+async fn turns_of_one_task_all_come() -> Result<()> {
+    let (seq, log) = (Sequencer::new(), Mutex::new(Vec::new()));
+    let turn = async |number| {
+        drop(seq.turn(number).await.expect("nobody was cancelled"));
+        log.lock().unwrap().push(number);
+    };
+    let mut turns: Vec<_> = (0..100).rev().map(|number| Box::pin(turn(number))).collect();
+    poll_fn(|cx| {
+        turns.retain_mut(|turn| turn.as_mut().poll(cx).is_pending());
+        if turns.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    assert!(log.lock().unwrap().iter().copied().eq(0..100));
     Ok(())
 }
 

@@ -4,7 +4,9 @@ use super::ROUNDS;
 use crate::support::block_on;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Barrier, mpsc};
+use std::time::Duration;
 use trine::sync::{Event, Mutex, Semaphore};
+use trine::testing::Sequencer;
 use trine::{CancelScope, Error};
 
 #[test]
@@ -192,4 +194,24 @@ fn handles_cancel_from_other_threads() {
         .unwrap();
         thread.join().unwrap();
     }
+}
+
+#[test]
+fn a_sequencer_between_roots_loses_no_turn() {
+    const TURNS: usize = ROUNDS * 100;
+    let seq = Sequencer::new();
+    let take_turns = |begin: usize| {
+        trine::run(trine::fail_after(Duration::from_secs(20), async {
+            for number in (begin..TURNS).step_by(2) {
+                drop(seq.turn(number).await?);
+            }
+            Ok(())
+        }))
+    };
+    std::thread::scope(|threads| {
+        let both = [0, 1].map(|begin| threads.spawn(move || take_turns(begin)));
+        for thread in both {
+            thread.join().unwrap().unwrap();
+        }
+    });
 }
