@@ -84,7 +84,7 @@ impl MockClock {
 
     /// Moves the clock forward by `d`.
     pub fn jump(&self, d: Duration) {
-        self.clock.with(|s| s.at = s.at.saturating_add(nanos(d)));
+        self.clock.with(|s| s.jump(nanos(d)));
         self.clock.notify();
     }
 
@@ -95,11 +95,7 @@ impl MockClock {
     /// If `rate` is negative, infinite or not a number.
     pub fn set_rate(&self, rate: f64) {
         assert!(rate.is_finite() && rate >= 0.0, "the rate of a clock is a finite number, at least 0");
-        self.clock.with(|s| {
-            s.settle();
-            s.since = StdInstant::now();
-            s.rate = rate;
-        });
+        self.clock.with(|s| s.set_rate(rate, StdInstant::now()));
         self.clock.notify();
     }
 
@@ -110,10 +106,7 @@ impl MockClock {
 
 impl VirtualClock {
     pub(crate) fn now(&self) -> Instant {
-        self.with(|s| {
-            s.settle();
-            Instant::from_nanos(s.at)
-        })
+        self.with(|s| Instant::from_nanos(s.read()))
     }
 
     pub(crate) fn autojump_threshold(&self) -> Option<Duration> {
@@ -121,17 +114,13 @@ impl VirtualClock {
     }
 
     pub(crate) fn jump_to(&self, at: Instant) {
-        self.with(|s| {
-            s.settle();
-            s.at = s.at.max(at.as_nanos());
-        });
+        self.with(|s| s.jump(at.as_nanos().saturating_sub(s.read())));
     }
 
     /// How long, in real time, until the clock shows `deadline` by itself; `None` if it stands still.
     pub(crate) fn real_until(&self, deadline: Instant) -> Option<Duration> {
         self.with(|s| {
-            s.settle();
-            let left = deadline.as_nanos().saturating_sub(s.at);
+            let left = deadline.as_nanos().saturating_sub(s.read());
             if left == 0 {
                 return Some(Duration::ZERO);
             }
@@ -172,12 +161,80 @@ impl VirtualClock {
 }
 
 impl State {
-    fn settle(&mut self) {
-        if self.rate > 0.0 {
-            let now = StdInstant::now();
-            let passed = now.duration_since(self.since).as_secs_f64() * self.rate;
-            self.at = self.at.saturating_add((passed * 1e9) as u64);
-            self.since = now;
+    fn read(&self) -> u64 {
+        // A clock that stands still needs no look at the machine's.
+        if self.rate == 0.0 { self.at } else { self.read_at(StdInstant::now()) }
+    }
+
+    /// What it shows at an instant of the machine's clock. A reading changes nothing, or what it rounds off would be lost
+    /// at each.
+    fn read_at(&self, real: StdInstant) -> u64 {
+        let passed = real.saturating_duration_since(self.since).as_secs_f64() * self.rate;
+        self.at.saturating_add((passed * 1e9) as u64)
+    }
+
+    fn jump(&mut self, nanos: u64) {
+        self.at = self.at.saturating_add(nanos);
+    }
+
+    fn set_rate(&mut self, rate: f64, real: StdInstant) {
+        self.at = self.read_at(real);
+        self.since = real;
+        self.rate = rate;
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// What a clock shows that goes at `rate`, after so many steps of the machine's clock with `use_it` after each.
+    fn shown(rate: f64, steps: u32, step: Duration, mut use_it: impl FnMut(&mut State, StdInstant)) -> u64 {
+        let since = StdInstant::now();
+        let mut state = State { at: START, since, rate: 0.0, autojump: None, watchers: Vec::new() };
+        state.set_rate(rate, since);
+        for i in 1..=steps {
+            use_it(&mut state, since + step * i);
         }
+        state.read_at(since + step * steps) - START
+    }
+
+    const STEP: Duration = Duration::from_nanos(100);
+
+    #[test]
+    fn slow_clock_is_no_slower_for_being_read() {
+        // A tenth of a nanosecond for each step.
+        let read = shown(0.001, 1_000_000, STEP, |state, real| {
+            state.read_at(real);
+        });
+        assert_eq!(read, 100_000);
+    }
+
+    #[test]
+    fn slow_clock_is_no_slower_for_being_moved() {
+        let moved = shown(0.001, 1_000_000, STEP, |state, _| state.jump(1));
+        assert_eq!(moved, 1_000_000 + 100_000);
+    }
+
+    #[test]
+    fn new_rate_holds_from_then_on() {
+        let slower = shown(2.0, 10, Duration::from_secs(1), |state, real| state.set_rate(state.rate / 2.0, real));
+        // Two seconds, one, a half, and so on.
+        assert_eq!(slower, 4_000_000_000 - 4_000_000_000 / 1024);
+    }
+
+    #[test]
+    fn readings_never_go_back() {
+        let mut last = 0;
+        shown(1e-3, 100_000, Duration::from_millis(7), |state, real| {
+            let now = state.read_at(real);
+            assert!(now >= last);
+            last = now;
+        });
+    }
+
+    #[test]
+    fn clock_stays_at_the_end_of_time() {
+        assert_eq!(shown(1e300, 2, Duration::from_secs(1), |state, _| state.jump(u64::MAX)), u64::MAX - START);
     }
 }
