@@ -172,7 +172,7 @@ pub(crate) fn wait(root: &Root, host: &mut Context<'_>) -> IdleOutcome {
         }
     }
     if let Some(clock) = &virtual_clock {
-        clock.watch(host.waker());
+        clock.watch(root.number, host.waker());
     }
     let deadline = root.timers.borrow_mut().next().and_then(|d| settings.clock.to_std(d));
     let at = match (deadline, wake_at) {

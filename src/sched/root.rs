@@ -267,6 +267,9 @@ impl Root {
         }
         // SAFETY: the root has ended.
         keep_first(&mut panic, || unsafe { remote::drain(self) });
+        if let Some(clock) = settings.as_ref().and_then(|s| s.clock.mock()) {
+            keep_first(&mut panic, || clock.forget(self.number));
+        }
         keep_first(&mut panic, || drop((waiting, self.bell.set_host(None), host, settings)));
         if self.count.end() {
             self.recycle();

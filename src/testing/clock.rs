@@ -1,7 +1,9 @@
 //! The virtual clock.
 
+use crate::sched::wakes::each;
 use crate::time::{Instant, nanos};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::Waker;
 use std::time::{Duration, Instant as StdInstant};
 
 /// A clock that stands still unless told otherwise.
@@ -48,8 +50,9 @@ struct State {
     since: StdInstant,
     rate: f64,
     autojump: Option<Duration>,
-    /// Wakes the runs that use the clock, after a change from outside.
-    watchers: Vec<std::task::Waker>,
+    /// Wakes the hosts of the roots that wait by the clock, after a change from outside. One for each root, by its number;
+    /// none of a root that has ended.
+    watchers: Vec<(u32, Waker)>,
 }
 
 /// Where virtual time begins: late enough that earlier instants exist.
@@ -136,23 +139,35 @@ impl VirtualClock {
         self.users.strong_count() > 0
     }
 
-    pub(crate) fn watch(&self, waker: &std::task::Waker) {
-        let waker = waker.clone();
-        let old = self.with(|s| {
-            if s.watchers.iter().any(|w| w.will_wake(&waker)) {
-                return Some(waker);
+    /// Has a root's host woken at the next change from outside.
+    pub(crate) fn watch(&self, root: u32, host: &Waker) {
+        let knows = |s: &mut State| s.watchers.iter().any(|(of, waker)| *of == root && waker.will_wake(host));
+        if self.with(knows) {
+            return;
+        }
+        let host = host.clone();
+        let old = self.with(|s| match s.watchers.iter_mut().find(|(of, _)| *of == root) {
+            Some((_, waker)) => Some(std::mem::replace(waker, host)),
+            None => {
+                s.watchers.push((root, host));
+                None
             }
-            s.watchers.push(waker);
-            None
         });
         drop(old);
     }
 
+    /// Lets go of the waker of a root that ends.
+    pub(crate) fn forget(&self, root: u32) {
+        let waste = self.with(|s| {
+            let i = s.watchers.iter().position(|(of, _)| *of == root)?;
+            Some(s.watchers.swap_remove(i))
+        });
+        drop(waste);
+    }
+
     fn notify(&self) {
         let watchers = self.with(|s| std::mem::take(&mut s.watchers));
-        for w in watchers {
-            w.wake();
-        }
+        each(watchers, |(_, host)| host.wake());
     }
 
     fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {

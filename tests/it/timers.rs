@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 use trine::testing::MockClock;
-use trine::{Builder, Result};
+use trine::{Builder, Cancelled, Result};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -149,4 +149,40 @@ fn a_sleep_that_has_ended_in_one_run_is_over_in_the_next() {
         Ok(trine::checkpoint().await?)
     });
     on(&clock, async { Ok(sleep.as_mut().await?) });
+}
+
+/// A sleeper on a clock that stands still, hosted where nothing but the clock wakes it.
+fn hosted_sleep(clock: &MockClock) -> Pin<Box<impl Future<Output = std::result::Result<(), Cancelled>>>> {
+    Box::pin(Builder::new().backend(trine::backend::native()).clock(clock.clone()).host(trine::sleep(SECOND)))
+}
+
+#[test]
+fn clock_keeps_one_waker_of_a_host_and_none_after_its_end() {
+    let clock = MockClock::new();
+    let mut sleep = hosted_sleep(&clock);
+    let wakers: Vec<_> = (0..10).map(|_| CountWakes::new()).collect();
+    let kept = || wakers.iter().filter(|waker| Arc::strong_count(waker) > 1).count();
+    for waker in &wakers {
+        assert!(poll_once(sleep.as_mut(), waker).is_pending());
+        assert_eq!(kept(), 1);
+    }
+    clock.jump(SECOND / 2);
+    assert_eq!(wakers.iter().map(|waker| waker.count()).collect::<Vec<_>>(), [0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    assert!(poll_once(sleep.as_mut(), &wakers[3]).is_pending());
+    drop(sleep);
+    assert_eq!(kept(), 0);
+    clock.jump(SECOND);
+    assert_eq!(wakers[3].count(), 0);
+}
+
+#[test]
+fn jump_wakes_all_hosts_though_a_waker_panics() {
+    let (clock, woken) = (MockClock::new(), CountWakes::new());
+    let (mut first, mut second) = (hosted_sleep(&clock), hosted_sleep(&clock));
+    assert!(first.as_mut().poll(&mut Context::from_waker(&waker_that_panics())).is_pending());
+    assert!(poll_once(second.as_mut(), &woken).is_pending());
+    let panic = catch_unwind(|| clock.jump(SECOND)).expect_err("the waker's panic goes on");
+    assert_eq!(panic.downcast_ref(), Some(&"a waker panics"));
+    assert_eq!(woken.count(), 1);
+    assert!(poll_once(second.as_mut(), &woken).is_ready());
 }
