@@ -11,11 +11,14 @@
 //! (`Settings::outside`), and clones of task wakers in foreign hands ([`Root::has_escaped_wakers`]), and of the clock. If
 //! only the latter two speak for it, the run waits [`GRACE`] of real time before it calls it a deadlock.
 
+use super::context;
+use super::remote::{self, Mail};
 use super::root::Root;
 use super::wakes::each;
 use crate::task::wake::WakeRef;
 use crate::time::Instant;
 use std::fmt;
+use std::ptr;
 use std::task::Context;
 use std::time::{Duration, Instant as StdInstant};
 use trine_backend::Alarm;
@@ -24,15 +27,71 @@ use trine_backend::Alarm;
 const GRACE: Duration = Duration::from_millis(500);
 
 /// A `wait_all_tasks_blocked` in progress.
-pub(crate) struct Waiter {
-    pub(crate) key: u64,
-    pub(crate) cushion: Duration,
-    pub(crate) wake: WakeRef,
+struct Waiter {
+    key: u64,
+    cushion: Duration,
+    wake: WakeRef,
+}
+
+/// A [`Waiter`] of some root: removed on drop, wherever that root is.
+pub(crate) struct Watch {
+    root: *const Root,
+    key: u64,
+}
+
+// SAFETY: the root's idle state is touched only under its hold.
+unsafe impl Send for Watch {}
+// SAFETY: as above.
+unsafe impl Sync for Watch {}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl Watch {
+    /// Under the context's root.
+    pub(crate) fn new(root: &Root, cushion: Duration, wake: WakeRef) -> Self {
+        root.count_inc_here();
+        let key = root.with_idle(|idle| idle.add(cushion, wake));
+        Self { root, key }
+    }
+
+    /// Has its time come, under the context's root? True only once.
+    pub(crate) fn take_fired(&self) -> bool {
+        self.here().is_some_and(|root| root.with_idle(|idle| idle.take_fired(self.key)))
+    }
+
+    /// Is it waiting under the context's root?
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.here().is_some_and(|root| root.with_idle(|idle| idle.knows(self.key)))
+    }
+
+    /// The root, if it is the context's.
+    fn here(&self) -> Option<&Root> {
+        // SAFETY: root cells are never unmapped.
+        ptr::eq(self.root, context::root()).then(|| unsafe { &*self.root })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(root) = self.here() {
+            let waste = root.with_idle(|idle| idle.remove(self.key));
+            drop(waste);
+        } else {
+            // SAFETY: root cells are never unmapped.
+            unsafe { remote::perform(self.root, Mail::EndWatch(self.key)) };
+        }
+        // SAFETY: as above; the count was taken in `new`.
+        unsafe { Root::count_dec(self.root) };
+    }
 }
 
 /// The idle state of a root.
 pub(crate) struct Idle {
-    pub(crate) waiters: Vec<Waiter>,
+    waiters: Vec<Waiter>,
     /// Keys of waiters whose time has come.
     fired: Vec<u64>,
     /// Since when, in real time, nothing could run.
@@ -71,7 +130,7 @@ impl Idle {
         self.alarm.take()
     }
 
-    pub(crate) fn add(&mut self, cushion: Duration, wake: WakeRef) -> u64 {
+    fn add(&mut self, cushion: Duration, wake: WakeRef) -> u64 {
         // Unlike that of any other root, should the watcher move there.
         static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let key = LAST.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
@@ -79,12 +138,12 @@ impl Idle {
         key
     }
 
-    pub(crate) fn knows(&self, key: u64) -> bool {
+    fn knows(&self, key: u64) -> bool {
         self.waiters.iter().any(|w| w.key == key)
     }
 
     /// Has the waiter's time come? True only once.
-    pub(crate) fn take_fired(&mut self, key: u64) -> bool {
+    fn take_fired(&mut self, key: u64) -> bool {
         match self.fired.iter().position(|k| *k == key) {
             Some(i) => {
                 self.fired.swap_remove(i);
@@ -95,7 +154,7 @@ impl Idle {
     }
 
     /// Forgets a waiter; its waker is for the caller to drop.
-    pub(crate) fn remove(&mut self, key: u64) -> Option<WakeRef> {
+    pub(super) fn remove(&mut self, key: u64) -> Option<WakeRef> {
         self.fired.retain(|k| *k != key);
         let i = self.waiters.iter().position(|w| w.key == key)?;
         Some(self.waiters.remove(i).wake)

@@ -48,6 +48,8 @@ pub(crate) enum Mail {
     EndTask(SlotPtr),
     /// Ends a timer.
     EndTimer(TimerKey),
+    /// Forgets one who waits for idleness.
+    EndWatch(u64),
     /// Forgets the waker of a wait.
     EndForeign(SlotRef, u64),
     /// Lets go of a subtree that was polled under another root.
@@ -79,7 +81,7 @@ impl Mail {
             }
             // SAFETY: in use.
             Self::EndScope(slot) | Self::EndCore(slot) | Self::EndTask(slot) => unsafe { (*slot.0).owner() },
-            Self::EndTimer(_) | Self::LetGo(..) => return None,
+            Self::EndTimer(_) | Self::EndWatch(_) | Self::LetGo(..) => return None,
         };
         (!owner.is_null() && owner != root).then_some(owner)
     }
@@ -123,6 +125,13 @@ impl Mail {
                     wakes.append(crate::nursery::core::free_task(h));
                 }
                 Self::EndTimer(key) => wakes.waste((*root).timers.borrow_mut().remove(key).map(Waste::Target)),
+                Self::EndWatch(key) => {
+                    if let Some(waker) = (*root).idle.borrow_mut().remove(key) {
+                        wakes.waste(Some(Waste::Wake(waker)));
+                        // It was set to sleep for this one's sake.
+                        wakes.push(Later::Host(&*root));
+                    }
+                }
                 Self::EndForeign(slot, key) => {
                     if is_ours(&slot) {
                         wakes.waste(slot.get().remove_foreign(key).map(Waste::Wake));

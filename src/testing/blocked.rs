@@ -2,6 +2,7 @@
 
 use crate::error::Cancelled;
 use crate::sched::context;
+use crate::sched::idle::Watch;
 use crate::task::park::{self, Entry, Op, Parked};
 use crate::task::wake::WakeRef;
 use std::future::Future;
@@ -16,7 +17,7 @@ use std::time::Duration;
 pub struct AllTasksBlocked {
     cushion: Duration,
     entry: Option<Entry>,
-    wait: Option<(u64, Parked)>,
+    wait: Option<(Watch, Parked)>,
     at: &'static Location<'static>,
 }
 
@@ -86,40 +87,25 @@ impl Future for AllTasksBlocked {
         assert!(!root.is_null(), "wait_all_tasks_blocked needs a run around it: use `trine::run`");
         // SAFETY: the context's root is held by this thread.
         let root = unsafe { &*root };
-        if let Some((key, parked)) = &this.wait {
-            if root.with_idle(|idle| idle.take_fired(*key)) {
+        if let Some((watch, parked)) = &this.wait {
+            if watch.take_fired() {
                 this.wait = None;
                 return Poll::Ready(Ok(()));
             }
             if parked.is_cancelled() {
-                let waste = root.with_idle(|idle| idle.remove(*key));
-                drop(waste);
                 this.wait = None;
                 park::count_delivery();
                 return Poll::Ready(Err(park::cancelled()));
             }
-            // Another root's watcher is none of this one.
-            if parked.is_current(cx) && root.with_idle(|idle| idle.knows(*key)) {
+            // Another root's watch is none of this one.
+            if parked.is_current(cx) && watch.is_waiting() {
                 return Poll::Pending;
             }
-            let waste = root.with_idle(|idle| idle.remove(*key));
-            drop(waste);
+            this.wait = None;
         }
         let parked = Parked::new(cx, Op::WaitAllTasksBlocked, this.at);
-        let wake = WakeRef::from_waker(cx.waker());
-        let key = root.with_idle(|idle| idle.add(this.cushion, wake));
-        this.wait = Some((key, parked));
+        let watch = Watch::new(root, this.cushion, WakeRef::from_waker(cx.waker()));
+        this.wait = Some((watch, parked));
         Poll::Pending
-    }
-}
-
-impl Drop for AllTasksBlocked {
-    fn drop(&mut self) {
-        let root = context::root();
-        if let (Some((key, _)), false) = (&self.wait, root.is_null()) {
-            // SAFETY: the context's root is held by this thread.
-            let waste = unsafe { (*root).with_idle(|idle| idle.remove(*key)) };
-            drop(waste);
-        }
     }
 }

@@ -6,6 +6,7 @@ use crate::host::Host;
 use std::future::{Future, poll_fn};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
+use std::thread::JoinHandle;
 use std::time::Duration;
 use trine::sync::Event;
 use trine::testing::{MockClock, Order, Sequencer, wait_all_tasks_blocked, wait_all_tasks_blocked_for};
@@ -40,6 +41,8 @@ pub(super) const CASES: &[Case] = &[
         "trio test_testing.py::test_wait_all_tasks_blocked_with_cushion"
     ),
     portable!(dropped_waiter_is_forgotten, "quiescence.dropped", "design 7"),
+    portable!(waiter_dropped_on_another_thread_is_forgotten, "quiescence.dropped", "design 9"),
+    portable!(waiter_dropped_on_another_thread_while_all_wait_is_forgotten, "quiescence.dropped", "design 9"),
     portable!(turns_come_in_the_order_of_their_numbers, "sequencer.order", "trio test_testing.py::test_Sequencer"),
     portable!(turns_of_one_task_all_come, "sequencer.order", "design 5"),
     portable!(number_is_used_once, "sequencer.once", "trio test_testing.py::test_Sequencer"),
@@ -208,6 +211,30 @@ async fn dropped_waiter_is_forgotten() -> Result<()> {
     after(1).await?;
     wait_all_tasks_blocked().await?;
     assert_eq!(trine::now() - start, SECOND);
+    Ok(())
+}
+
+async fn waiter_dropped_on_another_thread_is_forgotten() -> Result<()> {
+    dropped_on_another_thread(|thread| thread.join().expect("it ends")).await
+}
+
+/// It has put the run to sleep.
+async fn waiter_dropped_on_another_thread_while_all_wait_is_forgotten() -> Result<()> {
+    dropped_on_another_thread(drop).await
+}
+
+/// A waiter with a long cushion is dropped on another thread: nobody waits for the cushion.
+async fn dropped_on_another_thread(after_that: fn(JoinHandle<()>)) -> Result<()> {
+    let (begin, cushion) = (std::time::Instant::now(), Duration::from_secs(20));
+    let mut waiter = Box::pin(wait_all_tasks_blocked_for(cushion));
+    assert!(super::cancel_tools::poll_here(&mut waiter).await.is_pending());
+    after_that(std::thread::spawn(move || {
+        // Long enough that the run has nothing to do, and no measure of anything.
+        std::thread::sleep(Duration::from_millis(20));
+        drop(waiter);
+    }));
+    after(1).await?;
+    assert!(begin.elapsed() < cushion);
     Ok(())
 }
 
