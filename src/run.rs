@@ -77,6 +77,10 @@ impl Settings {
         self.handle.clone()
     }
 
+    pub(crate) fn has_handle(&self) -> bool {
+        self.handle.is_some()
+    }
+
     /// Whether this is the run's handle; cheaper than to clone it and compare.
     pub(crate) fn is_handle(&self, handle: &Arc<dyn Handle>) -> bool {
         self.handle.as_ref().is_some_and(|h| Arc::ptr_eq(h, handle))

@@ -5,11 +5,12 @@
 //!
 //! 1. `wait_all_tasks_blocked` waiters, the shortest cushion first;
 //! 2. a virtual clock that jumps by itself jumps to the next deadline;
-//! 3. a virtual clock that stands still, with nothing that could wake anybody: deadlock.
+//! 3. no deadline, or a virtual clock that stands still, with nothing that could wake anybody or move the clock: deadlock.
 //!
 //! Whether something outside could wake the run is known only in part: registered sources, jobs and tokens are counted
 //! (`Settings::outside`), and clones of task wakers in foreign hands ([`Root::has_escaped_wakers`]), and of the clock. If
-//! only the latter two speak for it, the run waits [`GRACE`] of real time before it calls it a deadlock.
+//! only the latter two speak for it, the run waits [`GRACE`] of real time, from the last change of the clock, before it calls
+//! it a deadlock.
 
 use super::context;
 use super::remote::{self, Mail};
@@ -202,6 +203,8 @@ pub(crate) fn wait(root: &Root, host: &mut Context<'_>) -> IdleOutcome {
             }
             wake_at = since.checked_add(cushion);
         } else if let Some(clock) = &virtual_clock {
+            // Asked first: what those who are gone by now have done to the clock is seen below.
+            let alone = !root.has_escaped_wakers() && !clock.is_shared();
             // 2. Autojump.
             let next = root.timers.borrow_mut().next();
             match (clock.autojump_threshold(), next) {
@@ -215,16 +218,21 @@ pub(crate) fn wait(root: &Root, host: &mut Context<'_>) -> IdleOutcome {
                     wake_at = since.checked_add(threshold);
                 }
                 // 3. Nothing will ever happen by itself.
-                (_, None) if settings.outside() == 0 => {
-                    let alone = !root.has_escaped_wakers() && !clock.is_shared();
+                (None, Some(_)) if !clock.stands_still() => {}
+                _ if settings.outside() == 0 => {
                     // A waker wakes before it is dropped: what the last one of them left is there by now.
-                    if root.main_woken.get() || root.is_notified() {
+                    if root.main_woken.get() || root.is_notified() || next.is_some_and(|d| d <= root.read_clock()) {
                         return IdleOutcome::Again;
                     }
-                    if alone || since.elapsed() >= GRACE {
+                    // Who has the clock may move it step by step.
+                    let quiet = since.max(clock.changed());
+                    if alone || quiet.elapsed() >= GRACE {
                         return IdleOutcome::Deadlock;
                     }
-                    wake_at = since.checked_add(GRACE);
+                    // Where nothing drives, the time is looked at when the host polls.
+                    if settings.has_handle() {
+                        wake_at = quiet.checked_add(GRACE);
+                    }
                 }
                 _ => {}
             }

@@ -2,6 +2,7 @@
 
 use crate::sched::wakes::each;
 use crate::time::{Instant, nanos};
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant as StdInstant};
@@ -50,6 +51,8 @@ struct State {
     since: StdInstant,
     rate: f64,
     autojump: Option<Duration>,
+    /// When, by the machine's clock, it was last changed from outside.
+    changed: StdInstant,
     /// Wakes the hosts of the roots that wait by the clock, after a change from outside. One for each root, by its number;
     /// none of a root that has ended.
     watchers: Vec<(u32, Waker)>,
@@ -67,7 +70,7 @@ impl Default for MockClock {
 impl MockClock {
     /// Makes a clock that stands still.
     pub fn new() -> Self {
-        let state = State { at: START, since: StdInstant::now(), rate: 0.0, autojump: None, watchers: Vec::new() };
+        let state = State::new(StdInstant::now());
         let users = Arc::new(());
         let clock = VirtualClock { inner: Arc::new(Mutex::new(state)), users: Arc::downgrade(&users) };
         Self { clock, users }
@@ -134,9 +137,22 @@ impl VirtualClock {
         })
     }
 
+    /// Does it move only if somebody moves it?
+    pub(crate) fn stands_still(&self) -> bool {
+        self.with(|s| s.rate == 0.0)
+    }
+
     /// Does anybody but the run have the clock?
     pub(crate) fn is_shared(&self) -> bool {
-        self.users.strong_count() > 0
+        let shared = self.users.strong_count() > 0;
+        // Who sees the last one gone sees what it did: pairs with the release of its drop.
+        fence(Ordering::Acquire);
+        shared
+    }
+
+    /// When, by the machine's clock, somebody last moved it or changed its rate.
+    pub(crate) fn changed(&self) -> StdInstant {
+        self.with(|s| s.changed)
     }
 
     /// Has a root's host woken at the next change from outside.
@@ -166,7 +182,10 @@ impl VirtualClock {
     }
 
     fn notify(&self) {
-        let watchers = self.with(|s| std::mem::take(&mut s.watchers));
+        let watchers = self.with(|s| {
+            s.changed = StdInstant::now();
+            std::mem::take(&mut s.watchers)
+        });
         each(watchers, |(_, host)| host.wake());
     }
 
@@ -176,6 +195,10 @@ impl VirtualClock {
 }
 
 impl State {
+    fn new(real: StdInstant) -> Self {
+        Self { at: START, since: real, rate: 0.0, autojump: None, changed: real, watchers: Vec::new() }
+    }
+
     fn read(&self) -> u64 {
         // A clock that stands still needs no look at the machine's.
         if self.rate == 0.0 { self.at } else { self.read_at(StdInstant::now()) }
@@ -206,7 +229,7 @@ mod tests {
     /// What a clock shows that goes at `rate`, after so many steps of the machine's clock with `use_it` after each.
     fn shown(rate: f64, steps: u32, step: Duration, mut use_it: impl FnMut(&mut State, StdInstant)) -> u64 {
         let since = StdInstant::now();
-        let mut state = State { at: START, since, rate: 0.0, autojump: None, watchers: Vec::new() };
+        let mut state = State::new(since);
         state.set_rate(rate, since);
         for i in 1..=steps {
             use_it(&mut state, since + step * i);

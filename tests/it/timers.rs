@@ -1,6 +1,6 @@
 //! Timers of those who live in the memory of another root than the timer, or who are no tasks at all.
 
-use crate::support::{CountWakes, Live, poll_once, waker_that_panics};
+use crate::support::{CountWakes, Live, panic_text, poll_once, waker_that_panics};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 use trine::testing::MockClock;
-use trine::{Builder, Cancelled, Result};
+use trine::{Builder, Hosted, Result, Sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -95,7 +95,7 @@ fn sleeps_that_are_due_together_wake_each_waker_of_others_once() {
         trine::checkpoint().await?;
         trine::checkpoint().await?;
         assert_eq!((early.count(), late.count()), (5, 0));
-        let ready = |sleep: &mut Pin<Box<trine::Sleep>>| poll_once(sleep.as_mut(), &early).is_ready();
+        let ready = |sleep: &mut Pin<Box<Sleep>>| poll_once(sleep.as_mut(), &early).is_ready();
         assert_eq!(sleeps.iter_mut().take(5).filter_map(|s| ready(s).then_some(())).count(), 5);
         Ok(())
     });
@@ -152,7 +152,7 @@ fn a_sleep_that_has_ended_in_one_run_is_over_in_the_next() {
 }
 
 /// A sleeper on a clock that stands still, hosted where nothing but the clock wakes it.
-fn hosted_sleep(clock: &MockClock) -> Pin<Box<impl Future<Output = std::result::Result<(), Cancelled>>>> {
+fn hosted_sleep(clock: &MockClock) -> Pin<Box<Hosted<Sleep>>> {
     Box::pin(Builder::new().backend(trine::backend::native()).clock(clock.clone()).host(trine::sleep(SECOND)))
 }
 
@@ -185,4 +185,40 @@ fn jump_wakes_all_hosts_though_a_waker_panics() {
     assert_eq!(panic.downcast_ref(), Some(&"a waker panics"));
     assert_eq!(woken.count(), 1);
     assert!(poll_once(second.as_mut(), &woken).is_ready());
+}
+
+#[test]
+fn sleeper_is_no_deadlock_while_somebody_moves_the_clock() {
+    let (clock, wakes) = (MockClock::new(), CountWakes::new());
+    let mut sleep = hosted_sleep(&clock);
+    assert!(poll_once(sleep.as_mut(), &wakes).is_pending());
+    // As long as it waits for one who has the clock and does nothing.
+    std::thread::sleep(Duration::from_millis(500));
+    clock.jump(SECOND / 2);
+    assert!(poll_once(sleep.as_mut(), &wakes).is_pending());
+    clock.jump(SECOND / 2);
+    assert!(poll_once(sleep.as_mut(), &wakes).is_ready());
+}
+
+#[test]
+fn sleeper_is_a_deadlock_once_nobody_has_the_clock() {
+    let (clock, wakes) = (MockClock::new(), CountWakes::new());
+    let mut sleep = hosted_sleep(&clock);
+    assert!(poll_once(sleep.as_mut(), &wakes).is_pending());
+    drop(clock);
+    let text = panic_text(|| drop(poll_once(sleep.as_mut(), &wakes)));
+    assert!(text.contains("deadlock") && text.contains("sleep"), "{text}");
+}
+
+#[test]
+fn jump_of_the_last_who_had_the_clock_is_seen() {
+    for _ in 0..200 {
+        let clock = MockClock::new();
+        let jumper = Builder::new().clock(clock.clone()).run(async {
+            let at = trine::now() + SECOND;
+            let jumper = std::thread::spawn(move || clock.jump(SECOND));
+            trine::sleep_until(at).await.map(|()| jumper)
+        });
+        jumper.unwrap().join().unwrap();
+    }
 }

@@ -16,6 +16,8 @@ pub(super) const CASES: &[Case] = &[
     on_host!(nothing_is_known_outside_of_a_run, "run.outside", "trio test_run.py::test_out_of_context"),
     on_host!(deadlock_names_each_task_and_its_wait, "run.deadlock", "design 2"),
     on_host!(deadlock_is_no_deadlock_while_another_thread_may_wake, "run.deadlock", "design 2"),
+    on_host!(sleeper_on_a_clock_that_nobody_moves_is_a_deadlock, "run.deadlock", "design 9"),
+    on_host!(sleeper_is_no_deadlock_while_another_thread_has_the_clock, "run.deadlock", "design 9"),
     on_host!(runs_follow_one_another, "run.again", "design 2"),
     on_host!(
         shuffled_orders_differ,
@@ -139,6 +141,26 @@ fn deadlock_is_no_deadlock_while_another_thread_may_wake(host: &dyn Host) -> Res
         gate.opened().await;
         thread.join().expect("it ends");
     })?;
+    Ok(())
+}
+
+fn sleeper_on_a_clock_that_nobody_moves_is_a_deadlock(host: &dyn Host) -> Result<()> {
+    let ended = host.run(Builder::new().clock(MockClock::new()), sleep(SECOND));
+    let Err(HostError::Deadlock(tree)) = ended else { panic!("no deadlock but {ended:?}") };
+    assert!(tree.contains("sleep"), "{tree}");
+    Ok(())
+}
+
+fn sleeper_is_no_deadlock_while_another_thread_has_the_clock(host: &dyn Host) -> Result<()> {
+    let clock = MockClock::new();
+    let builder = Builder::new().clock(clock.clone());
+    let thread = std::thread::spawn(move || {
+        // Long enough that the run has nothing to do, and no measure of anything.
+        std::thread::sleep(Duration::from_millis(20));
+        clock.jump(SECOND);
+    });
+    host.run(builder, sleep(SECOND))??;
+    thread.join().expect("it ends");
     Ok(())
 }
 
