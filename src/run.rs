@@ -162,6 +162,11 @@ pub fn run<T>(fut: impl Future<Output = T>) -> T {
 #[non_exhaustive]
 pub enum RunError {
     /// Under a virtual clock, nothing can ever happen again. The tree shows who waits where.
+    ///
+    /// What is outside of the run counts if the run knows of it: sockets that tasks wait for count for as long as they
+    /// do, wakers of tasks in foreign hands and the clock in somebody else's for half a second. A thread that has only the
+    /// end of a channel, a scope, a lock or an event is not known. If such a thread is to go on with the program, let the clock
+    /// jump [after a while](MockClock::autojump_after), which is waited for here, too, or take the machine's clock.
     Deadlock(Tree),
     /// There is a run on this thread already, or it is inside the async context of the backend's own runtime.
     Nested,

@@ -10,7 +10,9 @@
 //! Whether something outside could wake the run is known only in part: registered sources, jobs and tokens are counted
 //! (`Settings::outside`), and clones of task wakers in foreign hands ([`Root::has_escaped_wakers`]), and of the clock. If
 //! only the latter two speak for it, the run waits [`GRACE`] of real time, from the last change of the clock, before it calls
-//! it a deadlock.
+//! it a deadlock. A thread that has the end of a channel, a scope, a lock or an event is not known to the run: for its sake
+//! it waits as long as a clock that jumps [after a while](crate::testing::MockClock::autojump_after), and not at all under
+//! others, or each program that deadlocks, of which tests have many, would take half a second to say so.
 
 use super::context;
 use super::remote::{self, Mail};
@@ -207,7 +209,8 @@ pub(crate) fn wait(root: &Root, host: &mut Context<'_>) -> IdleOutcome {
             let alone = !root.has_escaped_wakers() && !clock.is_shared();
             // 2. Autojump.
             let next = root.timers.borrow_mut().next();
-            match (clock.autojump_threshold(), next) {
+            let threshold = clock.autojump_threshold();
+            match (threshold, next) {
                 (Some(threshold), Some(deadline)) => {
                     if threshold.is_zero() || since.elapsed() >= threshold {
                         clock.jump_to(deadline);
@@ -226,12 +229,14 @@ pub(crate) fn wait(root: &Root, host: &mut Context<'_>) -> IdleOutcome {
                     }
                     // Who has the clock may move it step by step.
                     let quiet = since.max(clock.changed());
-                    if alone || quiet.elapsed() >= GRACE {
+                    let grace = if alone { Duration::ZERO } else { GRACE };
+                    let patience = threshold.unwrap_or_default().max(grace);
+                    if quiet.elapsed() >= patience {
                         return IdleOutcome::Deadlock;
                     }
                     // Where nothing drives, the time is looked at when the host polls.
                     if settings.has_handle() {
-                        wake_at = quiet.checked_add(GRACE);
+                        wake_at = quiet.checked_add(patience);
                     }
                 }
                 _ => {}

@@ -82,7 +82,8 @@ impl MockClock {
         self.autojump_after(Duration::ZERO)
     }
 
-    /// As [`MockClock::autojump`], when no task could run for `idle`, in real time.
+    /// As [`MockClock::autojump`], when no task could run for `idle`, in real time. As long the run waits before it calls
+    /// something a [deadlock](crate::RunError::Deadlock): for tests in which other threads take part.
     pub fn autojump_after(self, idle: Duration) -> Self {
         self.clock.with(|s| s.autojump = Some(idle));
         self

@@ -33,8 +33,9 @@ pub enum Order {
 /// can run.
 ///
 /// What is on its way over a socket or from another thread, and timers of other libraries, do not hold the clock: a timeout
-/// around them has passed before they come. Use [`duplex`] instead of sockets, or
-/// [`MockClock::autojump_after`], which waits for them a while.
+/// around them has passed before they come. Nor does a thread that has only the end of a channel, a scope, a lock or an event
+/// keep a program that waits for it from being a [deadlock](crate::RunError::Deadlock). Use [`duplex`] instead of sockets,
+/// or [`MockClock::autojump_after`], which waits for them a while.
 ///
 /// # Panics
 ///

@@ -16,6 +16,7 @@ pub(super) const CASES: &[Case] = &[
     on_host!(nothing_is_known_outside_of_a_run, "run.outside", "trio test_run.py::test_out_of_context"),
     on_host!(deadlock_names_each_task_and_its_wait, "run.deadlock", "design 2"),
     on_host!(deadlock_is_no_deadlock_while_another_thread_may_wake, "run.deadlock", "design 2"),
+    on_host!(thread_with_a_sender_is_waited_for_as_long_as_a_jump, "run.deadlock", "design 9"),
     on_host!(sleeper_on_a_clock_that_nobody_moves_is_a_deadlock, "run.deadlock", "design 9"),
     on_host!(sleeper_is_no_deadlock_while_another_thread_has_the_clock, "run.deadlock", "design 9"),
     on_host!(runs_follow_one_another, "run.again", "design 2"),
@@ -141,6 +142,23 @@ fn deadlock_is_no_deadlock_while_another_thread_may_wake(host: &dyn Host) -> Res
         gate.opened().await;
         thread.join().expect("it ends");
     })?;
+    Ok(())
+}
+
+/// Without a deadline, too, to which the clock could jump.
+fn thread_with_a_sender_is_waited_for_as_long_as_a_jump(host: &dyn Host) -> Result<()> {
+    let (tx, rx) = trine::channel(1);
+    let thread = std::thread::spawn(move || {
+        // Long enough that the run has nothing to do, and no measure of anything.
+        std::thread::sleep(Duration::from_millis(20));
+        tx.try_send(1)
+    });
+    let clock = MockClock::new().autojump_after(Duration::from_secs(60));
+    assert_eq!(host.run(Builder::new().clock(clock), async move { rx.recv().await })??, 1);
+    assert!(thread.join().expect("it ends").is_ok());
+    let clock = MockClock::new().autojump_after(Duration::from_millis(5));
+    let ended = host.run(Builder::new().clock(clock), forever());
+    assert!(matches!(ended, Err(HostError::Deadlock(_))), "{ended:?}");
     Ok(())
 }
 
