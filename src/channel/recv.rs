@@ -119,6 +119,10 @@ impl<'a, T> Receiving<'a, T> {
                     Step::Done(RecvSlot { refusal: RecvRefusal::Ended, .. }) => Poll::Ready(self.look_again()),
                     Step::Done(slot) => Poll::Ready(Err(slot.refusal.into())),
                     Step::Cancelled(_) => Poll::Ready(Err(cancelled().into())),
+                    Step::Left(_) => {
+                        self.phase = Phase::Start(Entry::new());
+                        self.poll(op, cx)
+                    }
                 }
             }
             Phase::Finished => polled_after_end(op),

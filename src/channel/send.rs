@@ -122,6 +122,11 @@ impl<'a, T> Sending<'a, T> {
                     Step::Pending => Poll::Pending,
                     Step::Done(slot) => refused(slot.value, slot.refusal),
                     Step::Cancelled(slot) => refused(slot.value, cancelled()),
+                    Step::Left(slot) => {
+                        self.value = slot.value;
+                        self.phase = Phase::Start(Entry::new());
+                        self.poll(op, cx)
+                    }
                 }
             }
             Phase::Finished => polled_after_end(op),

@@ -8,8 +8,8 @@ use super::Receiver;
 use super::machine::{Machine, RecvRefusal, WatchSlot};
 use crate::error::Cancelled;
 use crate::sync::guarded::Guarded;
-use crate::sync::queue::{Key, Progress, WaitQueue};
-use crate::sync::wait::{Place, Queue, Step, Wakes, follow_up};
+use crate::sync::queue::{Key, WaitQueue};
+use crate::sync::wait::{Place, Queue, Step, Wakes, poll_queued};
 use crate::task::park::{Entry, Op, cancelled};
 use futures_core::Stream;
 use std::panic::Location;
@@ -65,17 +65,14 @@ impl<T> Stream for Receiver<T> {
         let this = self.get_mut();
         let place = Place::new(Op::ChannelNext, this.watch.at);
         if let Some(key) = this.watch.key {
-            let watches = Watches(&this.shared);
-            let progress = watches.with_queue(|watches| watches.poll(key, cx));
-            // The watch of a `next()` that was dropped: its cancel is not told to another one.
-            let is_left_behind = matches!(&progress, Progress::Cancelled(_, parked) if !parked.is_current(cx));
-            let (step, _spare) = follow_up(&watches, progress, key, place, cx);
+            let (step, _spare) = poll_queued(&Watches(&this.shared), key, place, cx);
             if !step.is_pending() {
                 this.watch.key = None;
             }
             match step {
                 Step::Pending => return Poll::Pending,
-                Step::Cancelled(_) if is_left_behind => {}
+                // The watch of a `next()` that was dropped: its cancel is not told to another one.
+                Step::Left(_) => {}
                 Step::Cancelled(_) => return Poll::Ready(Some(Err(cancelled()))),
                 // It was told before a cancel came, so an item is taken even if that has come by now.
                 Step::Done(_) => {

@@ -272,7 +272,7 @@ impl<T> JoinCell<T> {
             RUNNING => {
                 let waiter = state.waiter.take();
                 match &waiter {
-                    Some(parked) if parked.is_cancelled() => return Found::Cancelled(waiter),
+                    Some(parked) if parked.is_cancelled() && parked.is_current(cx) => return Found::Cancelled(waiter),
                     Some(parked) if parked.is_current(cx) => {
                         state.waiter.set(waiter);
                         return Found::Waiting(None);
@@ -280,6 +280,12 @@ impl<T> JoinCell<T> {
                     _ => {}
                 }
                 match fresh.take().or_else(|| Parked::plain(cx, OP, state.at)) {
+                    // It was taken here from elsewhere.
+                    Some(parked) if parked.is_cancelled() => {
+                        // To be dropped by the caller, too.
+                        *fresh = Some(parked);
+                        Found::Cancelled(waiter)
+                    }
                     Some(parked) => {
                         state.waiter.set(Some(parked));
                         Found::Waiting(waiter)

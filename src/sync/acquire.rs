@@ -74,6 +74,10 @@ impl Acquiring {
                     Step::Pending => Poll::Pending,
                     Step::Done(()) => Poll::Ready(Ok(())),
                     Step::Cancelled(()) => Poll::Ready(Err(cancelled())),
+                    Step::Left(()) => {
+                        self.phase = Phase::Start(Entry::new());
+                        self.poll(pool, op, cx)
+                    }
                 }
             }
             Phase::Finished => polled_after_end(op),

@@ -354,6 +354,10 @@ impl Future for LockAcquire<'_> {
                     Step::Done(slot) if slot.broken => Poll::Ready(Err(LockError::Broken)),
                     Step::Done(_) => Poll::Ready(self.pick_up()),
                     Step::Cancelled(_) => Poll::Ready(Err(cancelled().into())),
+                    Step::Left(_) => {
+                        self.phase = Phase::Start(Entry::new());
+                        self.poll(cx)
+                    }
                 }
             }
             Phase::Finished => polled_after_end(OP),

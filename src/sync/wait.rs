@@ -47,9 +47,18 @@ pub(crate) enum Step<S> {
     Pending,
     Done(S),
     Cancelled(S),
+    /// It was cancelled where it waited before, and has been taken elsewhere since: a cancel there is none of who polls now. The
+    /// wait begins anew.
+    Left(S),
 }
 
 impl<S> Step<S> {
+    /// Of a wait that was cancelled.
+    #[inline]
+    fn cancelled(slot: S, parked: &Parked, cx: &Context<'_>) -> Self {
+        if parked.is_current(cx) { Self::Cancelled(slot) } else { Self::Left(slot) }
+    }
+
     #[inline(always)]
     pub(crate) const fn is_pending(&self) -> bool {
         matches!(self, Self::Pending)
@@ -90,7 +99,9 @@ pub(crate) fn follow_up<S>(
         Progress::Waiting => (Step::Pending, Spare::NONE),
         Progress::Stale => renew_queued(queue, key, place, cx),
         Progress::Done(slot) => (Step::Done(slot), Spare::NONE),
-        Progress::Cancelled(slot, parked) => (Step::Cancelled(slot), Spare { _parked: Some(parked), ..Spare::NONE }),
+        Progress::Cancelled(slot, parked) => {
+            (Step::cancelled(slot, &parked, cx), Spare { _parked: Some(parked), ..Spare::NONE })
+        }
     }
 }
 
@@ -101,7 +112,7 @@ fn renew_queued<S>(queue: &impl Queue<S>, key: Key, place: Place, cx: &mut Conte
     let (step, parked) = match progress {
         Progress::Waiting | Progress::Stale => (Step::Pending, None),
         Progress::Done(slot) => (Step::Done(slot), None),
-        Progress::Cancelled(slot, parked) => (Step::Cancelled(slot), Some(parked)),
+        Progress::Cancelled(slot, parked) => (Step::cancelled(slot, &parked, cx), Some(parked)),
     };
     (step, Spare { _parked: parked, _renewed: Some(renewed) })
 }
@@ -146,6 +157,10 @@ impl Phase {
                     Step::Pending => Poll::Pending,
                     Step::Done(_) => Poll::Ready(Some(Ok(()))),
                     Step::Cancelled(_) => Poll::Ready(Some(Err(cancelled()))),
+                    Step::Left(_) => {
+                        *self = Self::new();
+                        self.poll(queue, place, cx)
+                    }
                 }
             }
             Self::Finished => polled_after_end(place.op),

@@ -363,12 +363,14 @@ impl Future for SleepForever {
             entered?;
         }
         if let Some(parked) = &this.parked {
-            if parked.is_cancelled() {
+            let is_current = parked.is_current(cx);
+            // A cancel where it waited before is none of who polls now.
+            if park::is_cancelled() || (is_current && parked.is_cancelled()) {
                 this.parked = None;
                 park::count_delivery();
                 return Poll::Ready(Err(park::cancelled()));
             }
-            if parked.is_current(cx) {
+            if is_current {
                 return Poll::Pending;
             }
         }

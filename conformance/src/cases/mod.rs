@@ -99,6 +99,7 @@ mod start_scopes;
 mod stripping;
 mod subexecutor;
 mod sync_tools;
+mod taken_along;
 mod tasks;
 mod timeout;
 mod typed;
@@ -151,6 +152,7 @@ const TABLES: &[&[&[Case]]] = &[
     &[forgotten::CASES],
     &[typed::CASES],
     &[run::CASES],
+    &[taken_along::CASES],
     &[tasks::CASES],
     &[smoke::CASES],
     &[scope::CASES],

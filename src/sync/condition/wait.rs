@@ -76,6 +76,11 @@ impl Waiting {
                         Step::Pending => return Poll::Pending,
                         Step::Done(slot) => self.phase = self.notified(&slot),
                         Step::Cancelled(_) => self.regain(cancelled()),
+                        Step::Left(slot) => {
+                            if self.requeue(condition, slot, cx) {
+                                return Poll::Pending;
+                            }
+                        }
                     }
                 }
                 Phase::Notified { wait, .. } => match wait.poll(guard.inside().raw(), OP, cx) {
@@ -106,6 +111,19 @@ impl Waiting {
             self.regain(cancelled());
         }
         guard.inside().release();
+        queued
+    }
+
+    /// Queues at the condition again, elsewhere; false if the wait is cancelled there. The mutex stays unlocked.
+    fn requeue(&mut self, condition: &Condition, slot: Slot, cx: &mut Context<'_>) -> bool {
+        self.phase = Phase::Finished;
+        let parked = Place::new(OP, self.at).park(cx);
+        let queued = !parked.is_cancelled();
+        if queued {
+            self.phase = Phase::Queued(condition.waits.with(|waits| waits.push_back(parked, slot)));
+        } else {
+            self.regain(cancelled());
+        }
         queued
     }
 
