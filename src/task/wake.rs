@@ -177,6 +177,7 @@ impl Identity {
 }
 
 /// Calls somebody's waker. It may be one that polls on the spot: what it polls is not inside of the scopes here.
+#[inline(never)]
 pub(crate) fn wake_foreign(waker: &Waker) {
     let _frame = Frame::isolate();
     waker.wake_by_ref();

@@ -121,7 +121,7 @@ laws! {
     L32 Suite "What `ambient` returns serves without any `drive` of its own; a backend that cannot says `None`."
         because "a hosted tree is polled by an executor that knows nothing of the loop.";
     // Turns and budget, again.
-    L33 Backend "What a host grants a turn beyond its budget is bounded, and ends with the turn."
+    L33 Suite "What a host grants a turn beyond its budget is bounded, and ends with the turn."
         because "its other tasks wait until the turn is over.";
 }
 

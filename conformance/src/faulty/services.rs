@@ -1,4 +1,4 @@
-//! Jobs, turns, budgets, ends and wakers that break L25 to L32.
+//! Jobs, turns, budgets, ends and wakers that break L25 to L33.
 
 use super::Fault;
 use super::wrap::{Twist, twisted};
@@ -85,6 +85,18 @@ pub(super) const FAULTS: &[Fault] = &[
         noticed_by: "laws::ending::ambient_services_need_no_drive",
         wrap: |inner| twisted(inner, Pretending),
     },
+    Fault {
+        name: "turn-is-granted-without-end",
+        law: "L33",
+        noticed_by: "laws::turns::grants_of_a_turn_are_bounded_and_end_with_it",
+        wrap: |inner| twisted(inner, Generous::new(true)),
+    },
+    Fault {
+        name: "grants-outlast-the-turn",
+        law: "L33",
+        noticed_by: "laws::turns::grants_of_a_turn_are_bounded_and_end_with_it",
+        wrap: |inner| twisted(inner, Generous::new(false)),
+    },
 ];
 
 /// Accepts each third job and drops it.
@@ -144,6 +156,40 @@ struct Broke;
 impl Twist for Broke {
     fn has_budget(&self, _handle: &dyn Handle) -> bool {
         false
+    }
+}
+
+/// Rations, but grants a turn one budget after the other, or one when it has ended.
+struct Generous {
+    endless: bool,
+    asked: AtomicUsize,
+    in_turn: AtomicBool,
+}
+
+/// Questions that are answered with yes, for one budget.
+const YES: usize = 100;
+
+impl Generous {
+    fn new(endless: bool) -> Self {
+        Self { endless, asked: AtomicUsize::new(0), in_turn: AtomicBool::new(false) }
+    }
+}
+
+impl Twist for Generous {
+    fn has_budget(&self, _handle: &dyn Handle) -> bool {
+        let is_granted = self.endless && self.in_turn.load(Ordering::SeqCst);
+        is_granted || self.asked.fetch_add(1, Ordering::SeqCst) < YES
+    }
+
+    fn begin_turn(&self, _handle: &dyn Handle) {
+        self.in_turn.store(true, Ordering::SeqCst);
+    }
+
+    fn end_turn(&self, _handle: &dyn Handle) {
+        self.in_turn.store(false, Ordering::SeqCst);
+        if !self.endless {
+            self.asked.store(0, Ordering::SeqCst);
+        }
     }
 }
 

@@ -42,6 +42,14 @@ pub(super) trait Twist: Send + Sync + 'static {
     fn has_budget(&self, handle: &dyn Handle) -> bool {
         handle.has_budget()
     }
+
+    fn begin_turn(&self, handle: &dyn Handle) {
+        handle.begin_turn();
+    }
+
+    fn end_turn(&self, handle: &dyn Handle) {
+        handle.end_turn();
+    }
 }
 
 /// Twists a backend.
@@ -123,10 +131,10 @@ impl Handle for TwistedHandle {
     }
 
     fn begin_turn(&self) {
-        self.inner.begin_turn();
+        self.twist.begin_turn(&*self.inner);
     }
 
     fn end_turn(&self) {
-        self.inner.end_turn();
+        self.twist.end_turn(&*self.inner);
     }
 }

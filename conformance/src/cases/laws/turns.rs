@@ -1,4 +1,4 @@
-//! L27 to L29: a look at what is ready, and the host's budget.
+//! L27 to L29, L33: a look at what is ready, and the host's budget.
 
 use super::support::{
     Count, FAR, MS, alarm_at, fired, pair, poll_alarm, readable, registered_pair, send, take_data, turn, wait_readable,
@@ -22,6 +22,7 @@ pub(super) const CASES: &[Case] = &[
     backend!(turn_does_not_wait_for_an_alarm, "L28", "design 2"),
     backend!(turn_on_another_thread_ends, "L28", "design 3"),
     backend!(return_to_the_host_restores_the_budget, "L29", "design 4"),
+    backend!(grants_of_a_turn_are_bounded_and_end_with_it, "L33", "design 4"),
 ];
 
 fn turn_reports_what_is_ready(subject: &Subject<'_>) -> Result<()> {
@@ -131,6 +132,31 @@ fn return_to_the_host_restores_the_budget(subject: &Subject<'_>) -> Result<()> {
                 let _ = poll_alarm(&mut *alarm, Waker::noop());
             }
         }
+    });
+    Ok(())
+}
+
+fn grants_of_a_turn_are_bounded_and_end_with_it(subject: &Subject<'_>) -> Result<()> {
+    // More than any host grants a turn.
+    const ENOUGH: usize = 1_000_000;
+    subject.drive(|handle| async move {
+        let mut alarm = alarm_at(&*handle, Instant::now());
+        // Whether it is used up at last, if it is counted by questions or services.
+        let mut is_spent = |most: usize| {
+            (0..most).any(|_| {
+                let _ = poll_alarm(&mut *alarm, Waker::noop());
+                !handle.has_budget()
+            })
+        };
+        yield_now().await;
+        if !is_spent(1_000) {
+            // A host that does not ration, or not these.
+            return;
+        }
+        handle.begin_turn();
+        assert!(is_spent(ENOUGH), "a turn that is granted budgets without end");
+        handle.end_turn();
+        assert!(!handle.has_budget(), "what the turn was granted outlasts it");
     });
     Ok(())
 }
