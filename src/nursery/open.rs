@@ -421,7 +421,7 @@ where
                 // The context's waker is the main task's.
                 root.main_woken.set(true);
             } else {
-                wake::wake_self(cx);
+                wake::wake_self_apart(cx);
             }
         }
         // SAFETY: held.
@@ -437,7 +437,7 @@ where
         }
         inbox.set_waker(core.parent_clone());
         if inbox.is_rung() {
-            wake::wake_self(cx);
+            wake::wake_self_apart(cx);
         }
         self.end_poll::<false>(core, root, cx, starts > 0);
         Poll::Pending

@@ -118,7 +118,7 @@ impl<T> Racing<T> {
             core.notified.set(false);
             if core.has_ready() {
                 core.notified.set(true);
-                wake::wake_self(cx);
+                wake::wake_self_apart(cx);
                 if core.scope.node.is_effective() {
                     core.set_busy(true);
                 }

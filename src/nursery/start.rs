@@ -313,7 +313,7 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
         core.notified.set(false);
         if core.has_ready() {
             core.notified.set(true);
-            wake::wake_self(cx);
+            wake::wake_self_apart(cx);
             if core.scope.node.is_effective() {
                 core.set_busy(true);
             }
