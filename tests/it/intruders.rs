@@ -1,6 +1,8 @@
 //! Code of users that is called in the middle of something, and there panics, or drops, polls or spawns what is around it.
 
-use crate::support::{CountWakes, OnDrop, Oops, block_on, oopses, panic_text, poll_once, yield_once};
+use crate::support::{
+    CountWakes, OnDrop, Oops, block_on, oopses, panic_text, poll_once, waker_that_panics, yield_once,
+};
 use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -235,18 +237,10 @@ fn a_child_that_says_started_before_it_exists_is_moved() {
     assert_eq!(oopses(&result.unwrap_err()), [3]);
 }
 
-struct PanicWake;
-
-impl Wake for PanicWake {
-    fn wake(self: Arc<Self>) {
-        panic!("waker");
-    }
-}
-
 /// A foreign sub-executor whose waker panics.
 async fn under_a_panicking_waker<F: Future>(fut: F) -> F::Output {
     let mut fut = pin!(fut);
-    let waker = Waker::from(Arc::new(PanicWake));
+    let waker = waker_that_panics();
     poll_fn(move |_| fut.as_mut().poll(&mut Context::from_waker(&waker))).await
 }
 
@@ -321,7 +315,7 @@ fn a_start_goes_on_though_a_waker_panics_when_it_is_decided() {
                 trine::checkpoint().await?;
                 Ok(trine::sleep(SECOND).await?)
             }));
-            let waker = Waker::from(Arc::new(PanicWake));
+            let waker = waker_that_panics();
             for _ in 0..5 {
                 let poll = || start.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
                 let _ = catch_unwind(AssertUnwindSafe(poll));
@@ -472,7 +466,7 @@ fn all_locks_of_a_task_break_though_a_waker_panics() {
                 });
                 m.start_soon(async {
                     yield_once().await;
-                    let waker = Waker::from(Arc::new(PanicWake));
+                    let waker = waker_that_panics();
                     let mut wait = pin!(a.acquire());
                     assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
                     Ok(trine::sleep(3 * SECOND).await?)
