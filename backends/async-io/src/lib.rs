@@ -25,12 +25,10 @@
 
 mod services;
 
-use std::cell::Cell;
 use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
-use trine_backend::adapter::{Driving, EndOnDrop, Host, HostHandle, SureJob, is_driving};
+use trine_backend::adapter::{Host, HostDriver, HostHandle, Nesting, SureJob};
 use trine_backend::{Backend, Driver, Handle, Source};
 
 use crate::services::{ReactorTimer, Watched};
@@ -63,8 +61,9 @@ impl Backend for AsyncIo {
     }
 
     fn driver(&self) -> io::Result<Box<dyn Driver>> {
-        let handle = HostHandle::new(Reactor);
-        Ok(Box::new(ReactorDriver { _end: handle.end_on_drop(), handle }))
+        // Whichever thread blocks drives the process's reactor.
+        let driver = HostDriver::new(HostHandle::new(Reactor), &NESTING, (), |(), fut| async_io::block_on(fut))?;
+        Ok(driver.owning(drop))
     }
 
     /// The reactor, which its own thread drives if nobody else does.
@@ -74,35 +73,14 @@ impl Backend for AsyncIo {
     }
 
     fn nested_hint(&self) -> Option<&'static str> {
-        is_driving(&DRIVING).then_some(
-            "this thread is inside a run of the async-io backend already; await the future there instead of running it",
-        )
+        NESTING.hint()
     }
 }
 
-thread_local! {
-    /// This thread is inside a `drive`.
-    static DRIVING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Drives the process's reactor, on whichever thread.
-#[derive(Debug)]
-struct ReactorDriver {
-    handle: Arc<HostHandle<Reactor>>,
-    _end: EndOnDrop<Reactor>,
-}
-
-impl Driver for ReactorDriver {
-    fn handle(&self) -> Arc<dyn Handle> {
-        Arc::clone(&self.handle) as Arc<dyn Handle>
-    }
-
-    fn drive(&mut self, fut: Pin<&mut dyn Future<Output = ()>>) -> io::Result<()> {
-        let _driving = Driving::enter(&DRIVING, "this thread is driving async-io already")?;
-        async_io::block_on(fut);
-        Ok(())
-    }
-}
+static NESTING: Nesting = Nesting::new(
+    "async-io",
+    "this thread is inside a run of the async-io backend already; await the future there instead of running it",
+);
 
 /// The reactor as the host: for a driver, or for hosted trees.
 #[derive(Debug)]

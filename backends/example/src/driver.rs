@@ -6,24 +6,18 @@
 
 use crate::handle::PollHandle;
 use crate::table::Table;
-use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
-use trine_backend::adapter::{self, Driving};
+use trine_backend::adapter::Nesting;
 use trine_backend::{Driver, Handle};
 
-thread_local! {
-    /// This thread is inside a `drive`. The tools for adapters do the rest of laws 6 and 7: the outer loop goes on, and
-    /// a panic takes the mark back.
-    static DRIVING: Cell<bool> = const { Cell::new(false) };
-}
-
-pub(crate) fn is_driving() -> bool {
-    adapter::is_driving(&DRIVING)
-}
+/// Knows whether this thread is inside a `drive`. The tools for adapters do the rest of laws 6 and 7: the outer loop
+/// goes on, and a panic takes the mark back.
+pub(crate) static NESTING: Nesting =
+    Nesting::new("example", "this thread is driving already: await the future there instead");
 
 /// What the future is polled with: sticky, and good from any thread and for ever (laws 2 and 3).
 struct Woken {
@@ -56,7 +50,7 @@ impl Driver for PollDriver {
     }
 
     fn drive(&mut self, mut fut: Pin<&mut dyn Future<Output = ()>>) -> io::Result<()> {
-        let _driving = Driving::enter(&DRIVING, "this thread is driving already")?;
+        let _driving = NESTING.enter()?;
         let table = &self.handle.0;
         let woken = Arc::new(Woken { woken: AtomicBool::new(true), table: Arc::clone(table) });
         let waker = Waker::from(Arc::clone(&woken));

@@ -58,6 +58,6 @@ impl Backend for Poll {
     }
 
     fn nested_hint(&self) -> Option<&'static str> {
-        driver::is_driving().then_some("this thread is driving already: await the future there instead")
+        driver::NESTING.hint()
     }
 }

@@ -6,7 +6,6 @@
 //! before it*. So a unit is asked for when the turn begins, and dropped when the budget is spent.
 
 use std::cell::Cell;
-use std::mem::ManuallyDrop;
 use std::task::{Context, Poll, Waker};
 
 use tokio::task::coop::{RestoreOnPending, has_budget_remaining, poll_proceed};
@@ -16,36 +15,35 @@ const MORE: u32 = 7;
 
 thread_local! {
     /// What restores the budget of this thread's turn, and how often it may still be done.
-    static GRANT: Cell<Option<(ManuallyDrop<RestoreOnPending>, u32)>> = const { Cell::new(None) };
+    static GRANT: Cell<Option<(RestoreOnPending, u32)>> = const { Cell::new(None) };
 }
 
 /// Begins a turn.
 pub(crate) fn begin_turn() {
+    end_turn();
     GRANT.set(grant(MORE));
 }
 
 /// Ends it, and what it was granted; what is left of the budget stays.
 pub(crate) fn end_turn() {
-    GRANT.set(None);
+    if let Some((before, _)) = GRANT.take() {
+        before.made_progress();
+    }
 }
 
-/// Whether something is left, or is granted now.
-pub(crate) fn is_left() -> bool {
-    has_budget_remaining() || renew()
-}
-
+/// Grants the next one, if there is one.
 #[cold]
-fn renew() -> bool {
+pub(crate) fn renew() -> bool {
     let Some((before, times)) = GRANT.take() else { return false };
-    drop(ManuallyDrop::into_inner(before));
+    drop(before);
     GRANT.set(grant(times - 1));
     true
 }
 
 /// Nothing for no times, nor where it would take the last unit: then that one is restored.
-fn grant(times: u32) -> Option<(ManuallyDrop<RestoreOnPending>, u32)> {
-    let before = if times > 0 && has_budget_remaining() { unit() } else { None };
-    before.filter(|_| has_budget_remaining()).map(|before| (ManuallyDrop::new(before), times))
+fn grant(times: u32) -> Option<(RestoreOnPending, u32)> {
+    let before = (times > 0).then(unit)??;
+    has_budget_remaining().then_some((before, times))
 }
 
 /// Whether there is a budget in force, whatever is left of it: then so many units are not to be had.

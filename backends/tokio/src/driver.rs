@@ -4,16 +4,13 @@
 //! such a thread has a cooperative budget, and no other thread has one: so that is looked for. What it misses (a task
 //! that made itself unconstrained) is found when tokio panics before the future was polled.
 
-use std::cell::Cell;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
-use trine_backend::adapter::{Driving, is_driving, refusal, unless_refused};
-use trine_backend::{Driver, Handle};
+use trine_backend::Driver;
+use trine_backend::adapter::{HostDriver, Nesting};
 
-use crate::NESTED;
 use crate::budget;
 use crate::runtime::{TokioHandle, handle_of};
 
@@ -21,60 +18,24 @@ use crate::runtime::{TokioHandle, handle_of};
 /// 4,096 connections takes a few percent more.
 const EVENTS: usize = 64;
 
-thread_local! {
-    /// This thread is inside a `drive`.
-    static DRIVING: Cell<bool> = const { Cell::new(false) };
+pub(crate) static NESTING: Nesting = Nesting::new(
+    "tokio",
+    "this thread is inside the async context of tokio, which must not be blocked: await the future there instead of \
+     running it (trine needs no `run` inside tokio), or run it on a thread of its own",
+)
+.or_where(budget::is_in_force);
+
+/// The owner of a runtime.
+pub(crate) fn owner() -> io::Result<Box<dyn Driver>> {
+    let runtime = Builder::new_current_thread().enable_all().max_io_events_per_tick(EVENTS).build()?;
+    let handle = handle_of(runtime.handle().clone());
+    let driver = HostDriver::new(handle, &NESTING, runtime, |runtime, fut| runtime.block_on(fut))?;
+    // Waits for no job, and may happen anywhere, also within another runtime.
+    Ok(driver.owning(Runtime::shutdown_background))
 }
 
-/// Whether this thread polls something for tokio, so that it must not be blocked.
-pub(crate) fn is_async_context() -> bool {
-    is_driving(&DRIVING) || budget::is_in_force()
-}
-
-/// Blocks on a runtime.
-#[derive(Debug)]
-pub(crate) struct TokioDriver {
-    handle: Arc<TokioHandle>,
-    /// The runtime, if it was made for this. Taken when dropped.
-    own: Option<Runtime>,
-}
-
-impl TokioDriver {
-    /// The owner of a runtime.
-    pub(crate) fn new() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().max_io_events_per_tick(EVENTS).build()?;
-        Ok(Self { handle: handle_of(runtime.handle().clone()), own: Some(runtime) })
-    }
-
-    /// The guest of a runtime that others own.
-    pub(crate) fn guest(handle: Arc<TokioHandle>) -> io::Result<Self> {
-        if handle.is_dead() { Err(trine_backend::gone()) } else { Ok(Self { handle, own: None }) }
-    }
-}
-
-impl Driver for TokioDriver {
-    fn handle(&self) -> Arc<dyn Handle> {
-        Arc::clone(&self.handle) as Arc<dyn Handle>
-    }
-
-    fn drive(&mut self, fut: Pin<&mut dyn Future<Output = ()>>) -> io::Result<()> {
-        if is_async_context() {
-            return Err(refusal(NESTED));
-        }
-        let _driving = Driving::enter(&DRIVING, NESTED)?;
-        unless_refused(NESTED, fut, |fut| match &self.own {
-            Some(runtime) => runtime.block_on(fut),
-            None => self.handle.host().runtime.block_on(fut),
-        })
-    }
-}
-
-impl Drop for TokioDriver {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.own.take() {
-            self.handle.end();
-            // Waits for no job, and may happen anywhere, also within another runtime.
-            runtime.shutdown_background();
-        }
-    }
+/// The guest of a runtime that others own.
+pub(crate) fn guest(handle: Arc<TokioHandle>) -> io::Result<Box<dyn Driver>> {
+    let runtime = handle.host().runtime.clone();
+    Ok(HostDriver::new(handle, &NESTING, runtime, |runtime, fut| runtime.block_on(fut))?)
 }

@@ -47,7 +47,6 @@ use std::sync::Arc;
 pub use tokio::runtime::Handle as RuntimeHandle;
 use trine_backend::{Backend, Driver, Handle};
 
-use crate::driver::TokioDriver;
 use crate::runtime::{TokioHandle, handle_of};
 
 /// Names tokio: a current-thread runtime for each driver, and for hosted trees the runtime around them; or one
@@ -100,8 +99,7 @@ impl Backend for Tokio {
     }
 
     fn driver(&self) -> io::Result<Box<dyn Driver>> {
-        let driver = self.one.clone().map_or_else(TokioDriver::new, TokioDriver::guest)?;
-        Ok(Box::new(driver))
+        self.one.clone().map_or_else(driver::owner, driver::guest)
     }
 
     /// The runtime, if it was chosen; the one around, if it has both timers and I/O.
@@ -111,9 +109,6 @@ impl Backend for Tokio {
     }
 
     fn nested_hint(&self) -> Option<&'static str> {
-        driver::is_async_context().then_some(NESTED)
+        driver::NESTING.hint()
     }
 }
-
-const NESTED: &str = "this thread is inside the async context of tokio, which must not be blocked: await the future there \
-     instead of running it (trine needs no `run` inside tokio), or run it on a thread of its own";

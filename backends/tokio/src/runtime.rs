@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use tokio::runtime::{Handle as RuntimeHandle, Id};
+use tokio::task::coop::has_budget_remaining;
 use trine_backend::Source;
 use trine_backend::adapter::{Host, HostHandle, Registry, SureJob};
 
@@ -62,11 +63,9 @@ impl TokioHost {
     }
 
     fn needs(&self, service: &str) -> io::Result<()> {
-        if !self.lacks().contains(&service) {
-            return Ok(());
-        }
-        let why = format!("the tokio runtime here was built without {service}: {FIX}");
-        Err(io::Error::new(io::ErrorKind::Unsupported, why))
+        let why = || format!("the tokio runtime here was built without {service}: {FIX}");
+        let has = !self.lacks().contains(&service);
+        has.then_some(()).ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, why()))
     }
 }
 
@@ -105,7 +104,7 @@ impl Host for TokioHost {
     }
 
     fn has_budget(&self) -> bool {
-        budget::is_left()
+        has_budget_remaining() || budget::renew()
     }
 
     fn begin_turn(&self) {

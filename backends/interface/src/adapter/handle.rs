@@ -87,23 +87,16 @@ impl<H: Host> HostHandle<H> {
     /// Returns a future that is never ready and whose drop is the end: for a task of the host, if that drops its tasks
     /// when its loop goes. It keeps the handle until then.
     pub fn sentinel(self: &Arc<Self>) -> impl Future<Output = ()> + Send + use<H> {
-        let end = self.end_on_drop();
+        let end = EndOnDrop(Arc::clone(self));
         async move {
             let _end = end;
             pending().await
         }
     }
-
-    /// Returns a value whose drop is the end, say for a driver.
-    pub fn end_on_drop(self: &Arc<Self>) -> EndOnDrop<H> {
-        EndOnDrop(Arc::clone(self))
-    }
 }
 
 /// [Ends](HostHandle::end) a loop when it is dropped.
-#[derive(Debug)]
-#[must_use = "the loop ends with it"]
-pub struct EndOnDrop<H: Host>(Arc<HostHandle<H>>);
+struct EndOnDrop<H: Host>(Arc<HostHandle<H>>);
 
 impl<H: Host> Drop for EndOnDrop<H> {
     fn drop(&mut self) {
@@ -153,42 +146,10 @@ impl<H: Host> Handle for HostHandle<H> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::support::Count;
+    use super::super::support::{Count, Nothing};
     use super::*;
-    use std::convert::Infallible;
     use std::sync::mpsc;
     use std::task::Waker;
-    use std::time::Duration;
-
-    /// A host that has nothing and drops its jobs.
-    #[derive(Debug)]
-    struct Nothing;
-
-    #[derive(Debug)]
-    struct Never;
-
-    impl Timer for Never {
-        fn set(&mut self, _left: Duration) {}
-
-        fn poll(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
-            Poll::Pending
-        }
-    }
-
-    impl Host for Nothing {
-        type Timer = Never;
-        type Source = Infallible;
-
-        fn timer(&self) -> io::Result<Never> {
-            Ok(Never)
-        }
-
-        fn watch(&self, _source: Source<'_>) -> io::Result<Infallible> {
-            Err(io::ErrorKind::Unsupported.into())
-        }
-
-        fn spawn_blocking(&self, _job: SureJob) {}
-    }
 
     #[test]
     fn l25_jobs_that_the_host_drops_or_that_come_too_late_are_run() {
@@ -216,8 +177,7 @@ mod tests {
 
     #[test]
     fn l30_whoever_drops_what_stands_for_the_loop_ends_it() {
-        let ends: [fn(Arc<HostHandle<Nothing>>); 3] =
-            [|handle| handle.end(), |handle| drop(handle.end_on_drop()), |handle| drop(handle.sentinel())];
+        let ends: [fn(Arc<HostHandle<Nothing>>); 2] = [|handle| handle.end(), |handle| drop(handle.sentinel())];
         for end in ends {
             let handle = HostHandle::new(Nothing);
             let (alarm, waiting) = (handle.alarm().unwrap(), Arc::clone(&handle));

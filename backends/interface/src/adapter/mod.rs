@@ -1,15 +1,14 @@
 //! Tools for an adapter: a backend over an event loop that is there already.
 //!
-//! An adapter says how its host does a thing, by three short traits; the laws are kept here. Its `Driver` and `Backend`
-//! are its own.
+//! An adapter says how its host does a thing, by three short traits; the laws are kept here. Its `Backend` is its own.
 //!
 //! | tool | what the adapter says | laws |
 //! |---|---|---|
 //! | [`HostHandle`] | [`Host`]: makes timers and sources, starts jobs | 25, 27 to 30, 32 |
 //! | [`LastingAlarm`] | [`Timer`]: rings once, may be early | 8 to 13, 30, 31 |
 //! | [`LastingReadiness`] | [`Events`]: takes the next event of a direction, which may be stale | 13 to 19, 21, 30, 31 |
-//! | [`Driving`], [`unless_refused`] | a thread-local mark, its `block_on` | 6, 7 |
-//! | [`Life`], [`EndOnDrop`] | when the loop ends | 30 |
+//! | [`HostDriver`], [`Nesting`] | its `block_on`, and where that must not be called | 6, 7, 30 |
+//! | [`Life`] | when the loop ends | 30 |
 //! | [`SureJob`] | nothing: it is run by whoever lets go of it | 25, 26 |
 //! | [`Turns`] | nothing | 27, 28 |
 //! | [`Registry`] | how its loops are told apart, if it has many | one handle for each |
@@ -23,7 +22,7 @@
 //!
 //! # Examples
 //!
-//! A host of timers alone: a thread for each. A `Driver` is then all that a backend lacks.
+//! A host of timers alone: a thread for each. What a backend lacks then is how a future is blocked on.
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -106,8 +105,8 @@ mod system;
 mod turns;
 
 pub use alarm::{LastingAlarm, Timer};
-pub use driving::{Driving, is_driving, refusal, unless_refused};
-pub use handle::{EndOnDrop, Host, HostHandle};
+pub use driving::{BlockOn, Driving, HostDriver, Nesting};
+pub use handle::{Host, HostHandle};
 pub use job::{SureJob, spawn_thread};
 pub use life::{Alive, Life};
 pub use readiness::{Event, Events, LastingReadiness};

@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// The loops of a host that were met, by the host's own key; keys are not reused. It keeps none alive: what belongs to
-/// the loop does, say a task of the host that owns the [`EndOnDrop`](super::EndOnDrop).
+/// the loop does, say a task of the host that is its [`sentinel`](super::HostHandle::sentinel).
 ///
 /// # Examples
 ///

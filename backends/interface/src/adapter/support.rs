@@ -1,11 +1,15 @@
 //! What the tests of the tools share.
 
+use std::convert::Infallible;
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::Duration;
 
-use super::Life;
+use super::{Host, Life, SureJob, Timer};
+use crate::Source;
 
 /// Counts wakes.
 #[derive(Debug, Default)]
@@ -55,4 +59,34 @@ where
             life.end();
         });
     }
+}
+
+/// A host that has nothing and drops its jobs.
+#[derive(Debug)]
+pub(super) struct Nothing;
+
+#[derive(Debug)]
+pub(super) struct Never;
+
+impl Timer for Never {
+    fn set(&mut self, _left: Duration) {}
+
+    fn poll(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+impl Host for Nothing {
+    type Timer = Never;
+    type Source = Infallible;
+
+    fn timer(&self) -> io::Result<Never> {
+        Ok(Never)
+    }
+
+    fn watch(&self, _source: Source<'_>) -> io::Result<Infallible> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn spawn_blocking(&self, _job: SureJob) {}
 }
