@@ -160,10 +160,7 @@ impl<T, W: Waiter> Machine<T, W> {
     /// Takes `value` and hands it to the first who waits, or buffers it; or leaves it where it is.
     #[inline(always)]
     pub(super) fn try_send(&mut self, value: &mut Option<T>) -> Result<Wakes<W>, SendRefusal> {
-        if let Some((parked, slot)) = self.receiving.pop() {
-            slot.item = value.take();
-            slot.number = self.next_number;
-            self.next_number += 1;
+        if let Some(parked) = self.hand_over(value) {
             return Ok(Wakes::One(parked));
         }
         if self.receivers == 0 {
@@ -172,9 +169,39 @@ impl<T, W: Waiter> Machine<T, W> {
         if self.buffer.len() >= self.capacity {
             return Err(SendRefusal::Full);
         }
-        self.buffer.extend(value.take());
-        self.peak = self.peak.max(self.buffer.len());
+        self.add(value);
         Ok(self.tell())
+    }
+
+    /// As [`Machine::try_send`], if it succeeds and no stream has to be told: who is to be woken.
+    #[inline(always)]
+    pub(super) fn try_send_plainly(&mut self, value: &mut Option<T>) -> Option<Option<W>> {
+        if let Some(parked) = self.hand_over(value) {
+            return Some(Some(parked));
+        }
+        if self.receivers == 0 || self.buffer.len() >= self.capacity || !self.watching.is_empty() {
+            return None;
+        }
+        self.add(value);
+        Some(None)
+    }
+
+    /// Hands `value` to the first receive that waits.
+    #[inline(always)]
+    fn hand_over(&mut self, value: &mut Option<T>) -> Option<W> {
+        let (parked, slot) = self.receiving.pop()?;
+        slot.item = value.take();
+        slot.number = self.next_number;
+        self.next_number += 1;
+        Some(parked)
+    }
+
+    #[inline(always)]
+    fn add(&mut self, value: &mut Option<T>) {
+        if let Some(value) = value.take() {
+            self.buffer.push_back(value);
+            self.peak = self.peak.max(self.buffer.len());
+        }
     }
 
     /// Queues a send that found the channel full.
@@ -183,6 +210,19 @@ impl<T, W: Waiter> Machine<T, W> {
         let slot = SendSlot { handle, value, refusal: SendRefusal::Full };
         // In a rendezvous channel a queued send is something to receive.
         (self.sending.push_back(parked, slot), self.tell())
+    }
+
+    /// Must a send wait, with no stream to be told of it?
+    #[inline(always)]
+    pub(super) fn must_wait_to_send(&self) -> bool {
+        let is_full = self.receivers > 0 && self.buffer.len() >= self.capacity;
+        is_full && self.receiving.is_empty() && self.watching.is_empty()
+    }
+
+    /// As [`Machine::queue_send`], where that is so.
+    #[inline(always)]
+    pub(super) fn queue_send_plainly(&mut self, handle: HandleId, parked: W, value: &mut Option<T>) -> Key {
+        self.sending.push_back(parked, SendSlot { handle, value: value.take(), refusal: SendRefusal::Full })
     }
 
     /// Takes the first item, and moves up the first blocked send, which is returned for waking.
@@ -294,7 +334,9 @@ impl<T, W: Waiter> Machine<T, W> {
             return None;
         }
         let (parked, slot) = self.sending.pop()?;
-        self.buffer.extend(slot.value.take());
+        if let Some(value) = slot.value.take() {
+            self.buffer.push_back(value);
+        }
         Some(parked)
     }
 

@@ -9,10 +9,10 @@ use super::Receiver;
 use super::error::RecvError;
 use super::machine::{Machine, RecvRefusal, RecvSlot, Remains};
 use crate::error::Cancelled;
-use crate::sync::guarded::Guarded;
-use crate::sync::queue::{Key, Progress, WaitQueue};
-use crate::sync::wait::{Place, Queue, Step, Wakes, follow_up, polled_after_end};
-use crate::task::park::{Entry, Op, Parked, cancelled};
+use crate::sync::guarded::{Guarded, Here};
+use crate::sync::queue::{Key, WaitQueue};
+use crate::sync::wait::{Place, Queue, Step, Wakes, poll_queued, polled_after_end};
+use crate::task::park::{Admitted, Entry, Op, Parked, admit, cancelled};
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
@@ -56,8 +56,71 @@ impl<'a, T> Receiving<'a, T> {
         Self { receiver, phase: Phase::Start(Entry::new()), at }
     }
 
-    #[inline]
+    /// What nearly all polls come to: there is something to receive, or there is not and this queues, or an item was handed
+    /// over. The first without a call.
+    #[inline(always)]
     fn poll(&mut self, op: Op, cx: &mut Context<'_>) -> Poll<Result<T, RecvError>> {
+        let plainly = match &self.phase {
+            Phase::Start(entry) if !entry.has_yielded() => self.begin(op, cx),
+            _ => self.take_handed().map(Poll::Ready),
+        };
+        match plainly {
+            Some(Poll::Ready(item)) => {
+                self.phase = Phase::Finished;
+                Poll::Ready(Ok(item))
+            }
+            Some(Poll::Pending) => Poll::Pending,
+            None => self.poll_in_full(op, cx),
+        }
+    }
+
+    /// None: nothing was done.
+    #[inline(always)]
+    fn begin(&mut self, op: Op, cx: &Context<'_>) -> Option<Poll<T>> {
+        let admitted = admit()?;
+        let receiver = self.receiver;
+        let mut machine = receiver.shared.lock_here()?;
+        if receiver.is_closed() {
+            return None;
+        }
+        match machine.try_recv() {
+            Ok((item, moved_up)) => {
+                drop(machine);
+                admitted.count();
+                if let Some(parked) = moved_up {
+                    parked.wake_apart();
+                }
+                Some(Poll::Ready(item))
+            }
+            Err(RecvRefusal::Empty) => self.queue_plainly(admitted, machine, op, cx),
+            Err(_) => None,
+        }
+    }
+
+    /// Queues, if the wait needs no foreign code.
+    #[inline(never)]
+    fn queue_plainly(
+        &mut self,
+        admitted: Admitted,
+        mut machine: Here<'_, Machine<T>>,
+        op: Op,
+        cx: &Context<'_>,
+    ) -> Option<Poll<T>> {
+        let key = machine.queue_recv(self.receiver.id, Parked::plain(cx, op, self.at)?);
+        drop(machine);
+        admitted.count();
+        self.phase = Phase::Queued(key);
+        Some(Poll::Pending)
+    }
+
+    #[inline(never)]
+    fn take_handed(&self) -> Option<T> {
+        let Phase::Queued(key) = self.phase else { return None };
+        self.receiver.shared.lock_here()?.receiving.take_done(key, |slot| slot.item.take())
+    }
+
+    #[inline(never)]
+    fn poll_in_full(&mut self, op: Op, cx: &mut Context<'_>) -> Poll<Result<T, RecvError>> {
         let at = self.at;
         match &mut self.phase {
             Phase::Start(entry) => {
@@ -97,19 +160,7 @@ impl<'a, T> Receiving<'a, T> {
             Phase::Queued(key) => {
                 let key = *key;
                 let queue = Receives(&self.receiver.shared);
-                let progress = queue.with_queue(|queue| match queue.poll(key, cx) {
-                    // Handed over: nothing else has to be moved out.
-                    Progress::Done(RecvSlot { item: Some(item), .. }) => Ok(item),
-                    progress => Err(progress),
-                });
-                let progress = match progress {
-                    Ok(item) => {
-                        self.phase = Phase::Finished;
-                        return Poll::Ready(Ok(item));
-                    }
-                    Err(progress) => progress,
-                };
-                let (step, _spare) = follow_up(&queue, progress, key, Place::new(op, at), cx);
+                let (step, _spare) = poll_queued(&queue, key, Place::new(op, at), cx);
                 if !step.is_pending() {
                     self.phase = Phase::Finished;
                 }
@@ -121,7 +172,7 @@ impl<'a, T> Receiving<'a, T> {
                     Step::Cancelled(_) => Poll::Ready(Err(cancelled().into())),
                     Step::Left(_) => {
                         self.phase = Phase::Start(Entry::new());
-                        self.poll(op, cx)
+                        self.poll_in_full(op, cx)
                     }
                 }
             }
@@ -135,6 +186,13 @@ impl<'a, T> Receiving<'a, T> {
         let (item, moved_up) = self.receiver.take()?;
         Wakes::from(moved_up).wake();
         Ok(item)
+    }
+
+    #[cold]
+    fn leave(&self, key: Key) {
+        let remains = self.receiver.shared.with(|machine| machine.leave_recv(key));
+        let Remains { wakes, spare: _spare, value: _value } = remains;
+        wakes.wake();
     }
 
     #[inline(never)]
@@ -169,9 +227,7 @@ impl<T> Drop for Receiving<'_, T> {
     #[inline]
     fn drop(&mut self) {
         if let Phase::Queued(key) = self.phase {
-            let remains = self.receiver.shared.with(|machine| machine.leave_recv(key));
-            let Remains { wakes, spare: _spare, value: _value } = remains;
-            wakes.wake();
+            self.leave(key);
         }
     }
 }
@@ -201,7 +257,7 @@ impl<'a, T> Recv<'a, T> {
 impl<T> Future for Recv<'_, T> {
     type Output = Result<T, RecvError>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.inner.poll(Op::ChannelRecv, cx)
     }
@@ -228,7 +284,7 @@ impl<'a, T> TryNext<'a, T> {
 impl<T> Future for TryNext<'_, T> {
     type Output = Result<Option<T>, Cancelled>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.inner.poll(Op::ChannelTryNext, cx).map(|received| match received {
             Ok(item) => Ok(Some(item)),

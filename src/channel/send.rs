@@ -8,10 +8,10 @@
 use super::Sender;
 use super::error::SendError;
 use super::machine::{Machine, SendRefusal, SendSlot};
-use crate::sync::guarded::Guarded;
-use crate::sync::queue::{Key, Progress, WaitQueue};
-use crate::sync::wait::{Place, Queue, Step, Wakes, follow_up, polled_after_end};
-use crate::task::park::{Entry, Op, Parked, cancelled};
+use crate::sync::guarded::{Guarded, Here};
+use crate::sync::queue::{Key, WaitQueue};
+use crate::sync::wait::{Place, Queue, Step, Wakes, poll_queued, polled_after_end};
+use crate::task::park::{Admitted, Entry, Op, Parked, admit, cancelled};
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
@@ -60,9 +60,73 @@ impl<'a, T> Sending<'a, T> {
         Self { sender, value: Some(value), phase: Phase::Start(Entry::new()), at }
     }
 
-    /// `Err` holds the value, and why it was not sent.
-    #[inline]
+    /// `Err` holds the value, and why it was not sent. What nearly all polls come to: it is taken, or must wait and queues, or
+    /// was taken meanwhile. The first without a call.
+    #[inline(always)]
     fn poll(&mut self, op: Op, cx: &mut Context<'_>) -> Poll<Result<(), (T, SendError)>> {
+        let plainly = match &self.phase {
+            Phase::Start(entry) if !entry.has_yielded() => self.begin(op, cx),
+            _ => self.was_taken().map(Poll::Ready),
+        };
+        match plainly {
+            Some(Poll::Ready(())) => {
+                self.phase = Phase::Finished;
+                Poll::Ready(Ok(()))
+            }
+            Some(Poll::Pending) => Poll::Pending,
+            None => self.poll_in_full(op, cx),
+        }
+    }
+
+    /// None: nothing was done.
+    #[inline(always)]
+    fn begin(&mut self, op: Op, cx: &Context<'_>) -> Option<Poll<()>> {
+        let admitted = admit()?;
+        let mut machine = self.sender.shared.lock_here()?;
+        if self.sender.is_closed() {
+            return None;
+        }
+        match machine.try_send_plainly(&mut self.value) {
+            Some(receiver) => {
+                drop(machine);
+                admitted.count();
+                if let Some(parked) = receiver {
+                    parked.wake_apart();
+                }
+                Some(Poll::Ready(()))
+            }
+            None => self.queue_plainly(admitted, machine, op, cx),
+        }
+    }
+
+    /// Queues, if the channel is full, the wait needs no foreign code, and no stream has to be told.
+    #[inline(never)]
+    fn queue_plainly(
+        &mut self,
+        admitted: Admitted,
+        mut machine: Here<'_, Machine<T>>,
+        op: Op,
+        cx: &Context<'_>,
+    ) -> Option<Poll<()>> {
+        if !machine.must_wait_to_send() {
+            return None;
+        }
+        let parked = Parked::plain(cx, op, self.at)?;
+        let key = machine.queue_send_plainly(self.sender.id, parked, &mut self.value);
+        drop(machine);
+        admitted.count();
+        self.phase = Phase::Queued(key);
+        Some(Poll::Pending)
+    }
+
+    #[inline(never)]
+    fn was_taken(&self) -> Option<()> {
+        let Phase::Queued(key) = self.phase else { return None };
+        self.sender.shared.lock_here()?.sending.take_done(key, |slot| slot.value.is_none().then_some(()))
+    }
+
+    #[inline(never)]
+    fn poll_in_full(&mut self, op: Op, cx: &mut Context<'_>) -> Poll<Result<(), (T, SendError)>> {
         let at = self.at;
         match &mut self.phase {
             Phase::Start(entry) => {
@@ -105,16 +169,7 @@ impl<'a, T> Sending<'a, T> {
             Phase::Queued(key) => {
                 let key = *key;
                 let queue = Sends(&self.sender.shared);
-                let progress = queue.with_queue(|queue| match queue.poll(key, cx) {
-                    // Taken: there is no slot to be moved out.
-                    Progress::Done(SendSlot { value: None, .. }) => None,
-                    progress => Some(progress),
-                });
-                let Some(progress) = progress else {
-                    self.phase = Phase::Finished;
-                    return Poll::Ready(Ok(()));
-                };
-                let (step, _spare) = follow_up(&queue, progress, key, Place::new(op, at), cx);
+                let (step, _spare) = poll_queued(&queue, key, Place::new(op, at), cx);
                 if !step.is_pending() {
                     self.phase = Phase::Finished;
                 }
@@ -125,12 +180,17 @@ impl<'a, T> Sending<'a, T> {
                     Step::Left(slot) => {
                         self.value = slot.value;
                         self.phase = Phase::Start(Entry::new());
-                        self.poll(op, cx)
+                        self.poll_in_full(op, cx)
                     }
                 }
             }
             Phase::Finished => polled_after_end(op),
         }
+    }
+
+    #[cold]
+    fn leave(&self, key: Key) {
+        let _remains = self.sender.shared.with(|machine| machine.leave_send(key));
     }
 
     #[inline(never)]
@@ -166,7 +226,7 @@ impl<T> Drop for Sending<'_, T> {
     #[inline]
     fn drop(&mut self) {
         if let Phase::Queued(key) = self.phase {
-            let _remains = self.sender.shared.with(|machine| machine.leave_send(key));
+            self.leave(key);
         }
     }
 }
@@ -201,7 +261,7 @@ impl<'a, T> Send<'a, T> {
 impl<T> Future for Send<'_, T> {
     type Output = Result<(), SendError>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.inner.poll(Op::ChannelSend, cx).map_err(|(_value, error)| error)
     }
@@ -228,7 +288,7 @@ impl<'a, T> SendOrReturn<'a, T> {
 impl<T> Future for SendOrReturn<'_, T> {
     type Output = Result<(), (T, SendError)>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.inner.poll(Op::ChannelSendOrReturn, cx)
     }

@@ -24,6 +24,7 @@ use crate::sched::context;
 use crate::sched::sync::{ConstMutex, MutexGuard};
 use std::cell::UnsafeCell;
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
@@ -86,6 +87,18 @@ impl<T> Guarded<T> {
         result
     }
 
+    /// Locks, where the bias is the root that this thread holds; else `None`. For sections that are worth being compiled
+    /// where they are used; what [`Guarded::with`] forbids is forbidden while the result lives.
+    #[inline(always)]
+    pub(crate) fn lock_here(&self) -> Option<Here<'_, T>> {
+        let root: Bias = context::root().cast_mut().cast();
+        if root.is_null() || self.bias.load(Ordering::Relaxed) != root {
+            return None;
+        }
+        let busy = Busy::set(&self.busy);
+        (self.bias.load(Ordering::Relaxed) == root).then(|| Here { value: &self.value, _busy: busy })
+    }
+
     #[cold]
     #[inline(never)]
     fn lock_slowly(&self, root: Bias) -> Slow<'_> {
@@ -110,6 +123,32 @@ impl<T> Guarded<T> {
     }
 }
 
+/// The value, while its lock is held by the thread that it is biased towards.
+pub(crate) struct Here<'a, T> {
+    value: &'a UnsafeCell<T>,
+    /// Not `Send`, as the thread is what holds the lock: the cell is not `Sync`.
+    _busy: Busy<'a>,
+}
+
+impl<T> Deref for Here<'_, T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: this thread holds the root that is the bias; a revoker waits for `busy`. Nested sections of the same thread
+        // are excluded by the rules for them.
+        unsafe { &*self.value.get() }
+    }
+}
+
+impl<T> DerefMut for Here<'_, T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as in `deref`.
+        unsafe { &mut *self.value.get() }
+    }
+}
+
 /// Either way of holding the lock off the fast path; held for its drop.
 enum Slow<'a> {
     Biased(#[expect(dead_code, reason = "held for its drop")] Busy<'a>),
@@ -125,6 +164,7 @@ mod tests {
     fn no_update_is_lost_when_the_bias_is_revoked() {
         for _ in 0..200 {
             let shared = Arc::new(Guarded::new(0u64));
+            assert!(shared.lock_here().is_none(), "nobody's yet");
             let other = shared.clone();
             let go = Arc::new(AtomicBool::new(false));
             let seen = go.clone();
@@ -141,11 +181,19 @@ mod tests {
                     if i == 500 {
                         go.store(true, Ordering::Release);
                     }
-                    shared.with(|n| *n += 1);
+                    match shared.lock_here() {
+                        Some(mut n) if i % 2 == 0 => *n += 1,
+                        // Given back first: sections do not nest.
+                        here => {
+                            drop(here);
+                            shared.with(|n| *n += 1);
+                        }
+                    }
                 }
             });
             thread.join().unwrap();
             assert_eq!(shared.with(|n| *n), 2200);
+            crate::run(async { assert!(shared.lock_here().is_none(), "revoked") });
         }
     }
 }

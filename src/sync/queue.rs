@@ -103,7 +103,11 @@ impl<S, W: Waiter> WaitQueue<S, W> {
     #[inline(always)]
     pub(crate) fn push_back(&mut self, parked: W, slot: S) -> Key {
         let tail = self.tail;
-        let index = self.occupy(Entry { prev: tail, next: NIL, queued: true, parked: Some(parked), slot: Some(slot) });
+        let (index, entry) = self.occupy();
+        entry.prev = tail;
+        entry.queued = true;
+        fill(&mut entry.parked, parked);
+        fill(&mut entry.slot, slot);
         match tail {
             NIL => self.head = index,
             tail => self.entries[tail as usize].next = index,
@@ -114,7 +118,9 @@ impl<S, W: Waiter> WaitQueue<S, W> {
 
     /// Adds an entry whose wait is over already.
     pub(crate) fn push_done(&mut self, slot: S) -> Key {
-        Key(self.occupy(Entry { prev: NIL, next: NIL, queued: false, parked: None, slot: Some(slot) }))
+        let (index, entry) = self.occupy();
+        fill(&mut entry.slot, slot);
+        Key(index)
     }
 
     /// Completes the first wait that is not cancelled: takes it out of the queue and returns it, to be woken once the
@@ -157,6 +163,20 @@ impl<S, W: Waiter> WaitQueue<S, W> {
             }
             index = next;
         }
+    }
+
+    /// Takes what a completed wait was handed, for its owner, if `take` finds it. Frees the entry then, and forgets what else
+    /// is in its slot; else nothing is done.
+    #[inline(always)]
+    pub(crate) fn take_done<R>(&mut self, key: Key, take: impl FnOnce(&mut S) -> Option<R>) -> Option<R> {
+        let entry = self.entries.get_mut(key.0 as usize)?;
+        if entry.parked.is_some() {
+            return None;
+        }
+        let taken = take(entry.slot.as_mut()?)?;
+        std::mem::forget(entry.slot.take());
+        self.vacate(key);
+        Some(taken)
     }
 
     /// Looks how far a wait has got, for its owner. Frees the entry if the wait is over.
@@ -207,14 +227,26 @@ impl<S, W: Waiter> WaitQueue<S, W> {
         let entry = &mut self.entries[index as usize];
         let parked = entry.parked.take();
         let slot = entry.slot.take().expect("an entry is freed once, by its owner");
-        entry.next = self.free;
+        self.vacate(key);
+        (slot, parked)
+    }
+
+    /// Frees an entry that has neither wait nor slot.
+    #[inline(always)]
+    fn vacate(&mut self, Key(index): Key) {
+        self.entries[index as usize].next = self.free;
         self.free = index;
         self.occupied -= 1;
         if self.occupied == 0 && self.entries.len() > KEEP {
-            self.entries = Vec::new();
-            self.free = NIL;
+            self.give_back();
         }
-        (slot, parked)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn give_back(&mut self) {
+        self.entries = Vec::new();
+        self.free = NIL;
     }
 
     /// The slots of the waits that are not cancelled, in order.
@@ -237,28 +269,26 @@ impl<S, W: Waiter> WaitQueue<S, W> {
         self.iter().count()
     }
 
+    /// Takes a vacant entry, which is linked to none.
     #[inline(always)]
-    fn occupy(&mut self, new: Entry<S, W>) -> u32 {
+    fn occupy(&mut self) -> (u32, &mut Entry<S, W>) {
+        if self.free == NIL {
+            self.grow();
+        }
         self.occupied += 1;
         let index = self.free;
-        match self.entries.get_mut(index as usize) {
-            Some(entry) => {
-                self.free = entry.next;
-                // A vacant entry has nothing to drop.
-                std::mem::forget(std::mem::replace(entry, new));
-                index
-            }
-            None => self.grow(new),
-        }
+        let entry = &mut self.entries[index as usize];
+        self.free = std::mem::replace(&mut entry.next, NIL);
+        (index, entry)
     }
 
+    /// Makes a vacant entry.
     #[cold]
     #[inline(never)]
-    fn grow(&mut self, new: Entry<S, W>) -> u32 {
+    fn grow(&mut self) {
         let index = u32::try_from(self.entries.len()).ok().filter(|index| *index != NIL);
-        let index = index.expect("fewer than 2^32 waits in one queue");
-        self.entries.push(new);
-        index
+        self.free = index.expect("fewer than 2^32 waits in one queue");
+        self.entries.push(Entry { prev: NIL, next: NIL, queued: false, parked: None, slot: None });
     }
 
     #[inline(always)]
@@ -275,6 +305,12 @@ impl<S, W: Waiter> WaitQueue<S, W> {
             next => self.entries[next as usize].prev = prev,
         }
     }
+}
+
+/// Writes to a place that is empty, which is therefore not dropped: word by word, as what is read back soon has to be.
+#[inline(always)]
+fn fill<T>(place: &mut Option<T>, value: T) {
+    std::mem::forget(place.replace(value));
 }
 
 #[cfg(test)]

@@ -209,8 +209,14 @@ impl Wakes {
     pub(crate) fn wake(self) {
         match self {
             Self::None => {}
-            Self::One(parked) => parked.wake(),
-            Self::Many(all) => each(all, Parked::wake),
+            Self::One(parked) => parked.wake_apart(),
+            Self::Many(all) => wake_many(all),
         }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn wake_many(all: Vec<Parked>) {
+    each(all, Parked::wake);
 }

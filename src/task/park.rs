@@ -111,6 +111,35 @@ impl Entry {
     }
 }
 
+/// A checkpoint operation may go on, if nothing speaks against it: no scope is cancelled, and there are steps left. Nothing is
+/// counted yet. None: ask an [`Entry`].
+#[inline(always)]
+pub(crate) fn admit() -> Option<Admitted> {
+    let node = context::node();
+    // SAFETY: the context's node is alive and held.
+    if node.is_null() || unsafe { (*node).is_effective() } {
+        return None;
+    }
+    context::ambient(|a| a.steps.get()).checked_sub(1).map(|left| Admitted { left })
+}
+
+/// See [`admit`]. For this poll, with no foreign code in between.
+#[derive(Clone, Copy)]
+pub(crate) struct Admitted {
+    left: u32,
+}
+
+impl Admitted {
+    /// The operation goes on: counts it.
+    #[inline(always)]
+    pub(crate) fn count(self) {
+        context::ambient(|a| {
+            a.steps.set(self.left);
+            a.checkpoints.set(a.checkpoints.get().wrapping_add(1));
+        });
+    }
+}
+
 /// The task that waits, where that is plain: it is at home, polled with a waker of its own, and waits in its own scope, and the
 /// entry check lets it go on at once. None: nothing was counted, ask an [`Entry`].
 #[inline(always)]
@@ -468,6 +497,12 @@ impl Parked {
         } else {
             self.wake_extra();
         }
+    }
+
+    /// As [`Parked::wake`], by a call, where the code of the common path is what counts.
+    #[inline(never)]
+    pub(crate) fn wake_apart(self) {
+        self.wake();
     }
 
     /// As [`Parked::wake`], in the context of `root`, if no foreign code runs for it: the task is this thread's and at home, and
