@@ -146,7 +146,7 @@ where
         let (within, at) = (*this.within, *this.at);
         let region = this.cleanup_region.get_or_insert_with(|| Region::new(Deadline::After(within), true, at));
         let exit = ready!(region.poll(this.cleanup, cx));
-        let reason = exit.reason.clone();
+        let reason = exit.reason();
         let cleanup = match exit.filter() {
             Ok(Some(())) => Ok(()),
             Ok(None) => {

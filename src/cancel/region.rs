@@ -113,9 +113,15 @@ pub(crate) enum Outcome<R> {
 /// How a scope is left.
 pub(crate) struct Exit<R> {
     pub(crate) outcome: Outcome<R>,
+    /// None: it was not cancelled, and has no handle.
+    left: Option<Left>,
+}
+
+/// What is left of a scope.
+struct Left {
     /// The scope swallows its `Cancelled`.
-    pub(crate) catches: bool,
-    pub(crate) reason: Option<Reason>,
+    catches: bool,
+    reason: Option<Reason>,
     shared: Option<Arc<ScopeShared>>,
 }
 
@@ -158,8 +164,28 @@ impl Region {
     }
 
     /// Enters the scope, under the context's root and node.
-    #[inline]
+    #[inline(always)]
     fn enter(&mut self) {
+        let parent = context::node();
+        // SAFETY: the context's root is held by this thread.
+        let root = unsafe { &*context::root() };
+        let is_due_later = match self.deadline {
+            Deadline::Never => true,
+            Deadline::After(d) => !d.is_zero() && !root.is_virtual(),
+            Deadline::At(_) => false,
+        };
+        if self.shared.is_some() || self.shield || parent.is_null() || !is_due_later {
+            return self.enter_in_full();
+        }
+        // SAFETY: held by this thread; the context's node is alive.
+        unsafe {
+            self.slot = root.pool.allocate(root, SCOPE_CLASS).cast();
+            (*self.slot).begin_plainly(root, parent, self.deadline, self.at);
+        }
+    }
+
+    #[inline(never)]
+    fn enter_in_full(&mut self) {
         if let Some(shared) = &self.shared {
             shared.claim();
         }
@@ -176,14 +202,26 @@ impl Region {
         }
     }
 
-    fn leave<R>(&mut self, outcome: Outcome<R>) -> Exit<R> {
+    /// Leaves the scope, in a poll. None: it was not cancelled, and has no handle.
+    #[inline(always)]
+    fn leave(&mut self, root: &Root) -> Option<Left> {
+        // SAFETY: held by this thread; the body is gone.
+        if unsafe { self.slot().end_plainly(root) } {
+            self.slot = ptr::null();
+            return None;
+        }
+        Some(self.leave_in_full())
+    }
+
+    #[inline(never)]
+    fn leave_in_full(&mut self) -> Left {
         let slot = self.slot();
-        let exit = Exit { outcome, catches: slot.catches(), reason: slot.reason.take(), shared: slot.shared.take() };
-        if let Some(shared) = &exit.shared {
+        let left = Left { catches: slot.catches(), reason: slot.reason.take(), shared: slot.shared.take() };
+        if let Some(shared) = &left.shared {
             shared.exit();
         }
         self.end();
-        exit
+        left
     }
 
     fn end(&mut self) {
@@ -195,7 +233,7 @@ impl Region {
     }
 
     /// Polls the body inside the scope.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll<F: Future>(&mut self, body: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<Exit<F::Output>> {
         let Some(root) = own_root(&mut self.own) else { return self.poll_inside(body, cx) };
         let mut body = body;
@@ -233,33 +271,49 @@ impl Region {
                 let _frame = Frame::enter_node(node);
                 body.set(None);
             }
-            return Poll::Ready(self.leave(Outcome::Returned(value)));
+            return Poll::Ready(Exit { outcome: Outcome::Returned(value), left: self.leave(root) });
         }
-        if node.is_effective() {
-            match judge(node, cancelled_before, root.deliveries.get() != deliveries, cx) {
+        if self.waits(root, cancelled_before, root.deliveries.get() != deliveries, cx) {
+            return Poll::Pending;
+        }
+        let cancelled = {
+            let _frame = Frame::enter_node(node);
+            let cancelled = park::cancelled();
+            body.set(None);
+            cancelled
+        };
+        root.deliveries.set(root.deliveries.get() + 1);
+        Poll::Ready(Exit { outcome: Outcome::Abandoned(cancelled), left: self.leave(root) })
+    }
+
+    /// The body is pending: judges it. False: it is to be dropped.
+    #[inline(never)]
+    fn waits(&self, root: &Root, cancelled_before: bool, told: bool, cx: &Context<'_>) -> bool {
+        let slot = self.slot();
+        if slot.node.is_effective() {
+            match judge(&slot.node, cancelled_before, told, cx) {
                 Judgement::Again => wake::wake_self(cx),
                 Judgement::Wait => {}
-                Judgement::Drop => {
-                    let cancelled = {
-                        let _frame = Frame::enter_node(node);
-                        let cancelled = park::cancelled();
-                        body.set(None);
-                        cancelled
-                    };
-                    root.deliveries.set(root.deliveries.get() + 1);
-                    return Poll::Ready(self.leave(Outcome::Abandoned(cancelled)));
-                }
+                Judgement::Drop => return false,
             }
         }
-        let slot = self.slot();
         slot.remember_waker(cx);
         // SAFETY: held.
         unsafe { slot.arm(root) };
-        Poll::Pending
+        true
     }
 
     /// Drops the body in its frame, and ends the scope.
-    pub(crate) fn drop_body<F>(&mut self, mut body: Pin<&mut Option<F>>) {
+    #[inline(always)]
+    pub(crate) fn drop_body<F>(&mut self, body: Pin<&mut Option<F>>) {
+        if self.slot.is_null() && self.own.is_none() && body.is_none() {
+            return;
+        }
+        self.drop_in_full(body);
+    }
+
+    #[inline(never)]
+    fn drop_in_full<F>(&mut self, mut body: Pin<&mut Option<F>>) {
         let slot = self.slot;
         let mut own = self.own.take();
         drop_in_root(&mut own, || {
@@ -315,15 +369,33 @@ fn main_is_woken(task: *const crate::task::header::Header) -> bool {
     unsafe { (*(*task).node.owner()).main_woken.get() }
 }
 
+impl<R> Exit<R> {
+    /// Why the scope was cancelled, if it was.
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        self.left.as_ref()?.reason.clone()
+    }
+}
+
 impl<T, E: TaskError> Exit<Result<T, E>> {
     /// What leaves the scope: `None` if it swallowed the cancellation.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn filter(self) -> Result<Option<T>, E> {
         let error = match self.outcome {
             Outcome::Returned(Ok(value)) => return Ok(Some(value)),
             Outcome::Returned(Err(e)) => e,
             Outcome::Abandoned(c) => E::from(c),
         };
+        match self.left {
+            Some(left) => left.filter(error),
+            None => Err(error),
+        }
+    }
+}
+
+impl Left {
+    /// What leaves the scope of an error.
+    #[inline(never)]
+    fn filter<T, E: TaskError>(self, error: E) -> Result<Option<T>, E> {
         if !self.catches {
             return Err(error);
         }

@@ -71,7 +71,7 @@ impl<T, E: TaskError + From<TooSlow>, F: Future<Output = Result<T, E>>> Future f
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let exit = ready!(this.region.poll(this.body, cx));
-        let reason = exit.reason.clone();
+        let reason = exit.reason();
         Poll::Ready(match exit.filter() {
             Ok(Some(value)) => Ok(value),
             Ok(None) => {

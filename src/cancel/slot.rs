@@ -34,6 +34,8 @@ pub(crate) struct ScopeSlot {
     pub(crate) shared: RefCell<Option<Arc<ScopeShared>>>,
     /// Where the scope was made.
     pub(crate) at: Cell<Option<&'static Location<'static>>>,
+    /// Nothing above but deadline and place has been set since it began.
+    is_plain: Cell<bool>,
 }
 
 impl ScopeSlot {
@@ -50,6 +52,7 @@ impl ScopeSlot {
             reason: RefCell::new(None),
             shared: RefCell::new(None),
             at: Cell::new(None),
+            is_plain: Cell::new(false),
         }
     }
 
@@ -71,6 +74,7 @@ impl ScopeSlot {
     /// Remembers whom a cancel wakes.
     #[inline]
     pub(crate) fn remember_waker(&self, cx: &Context<'_>) {
+        self.is_plain.set(false);
         let old = self.waker.take();
         if old.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
             self.waker.set(old);
@@ -78,6 +82,26 @@ impl ScopeSlot {
         }
         self.waker.set(Some(WakeRef::from_waker(cx.waker())));
         drop(old);
+    }
+
+    /// Begins the use of the slot as a scope inside `parent`, without a handle or a shield, whose deadline need not be looked at.
+    ///
+    /// # Safety
+    /// The slot was just allocated from `root`, which this thread holds, as the owner of `parent`.
+    #[inline(always)]
+    pub(crate) unsafe fn begin_plainly(
+        &self,
+        root: &Root,
+        parent: *const Node,
+        deadline: Deadline,
+        at: &'static Location<'static>,
+    ) {
+        self.node.begin_linked(root);
+        self.at.set(Some(at));
+        self.deadline.set(deadline.by_words());
+        self.is_plain.set(true);
+        // SAFETY: by contract; nobody waits yet who would have to be woken.
+        unsafe { node::link_new(&self.node, parent) };
     }
 
     /// Begins the use of the slot: not yet linked.
@@ -95,6 +119,7 @@ impl ScopeSlot {
         self.node.begin(root, if shield { node::SHIELD } else { 0 });
         self.at.set(Some(at));
         self.deadline.set(deadline);
+        self.is_plain.set(false);
         let mut called = None;
         if let Some(shared) = shared {
             // SAFETY: a slot of ours.
@@ -134,6 +159,7 @@ impl ScopeSlot {
     ///
     /// What is cancelled from outside already goes on being told of that: the reason that came first.
     fn call(&self, reason: Reason) {
+        self.is_plain.set(false);
         let told = if self.node.is_effective() { park::reason_of(self.node.parent.get()) } else { reason.clone() };
         self.reason.borrow_mut().get_or_insert(told);
         if let Some(shared) = &*self.shared.borrow() {
@@ -205,6 +231,7 @@ impl ScopeSlot {
                 root.begin_timer(nanos(d), target)
             }
         };
+        self.is_plain.set(false);
         self.timer.set(Some(key));
     }
 
@@ -266,6 +293,24 @@ impl ScopeSlot {
     #[inline]
     pub(crate) fn catches(&self) -> bool {
         self.node.is_called() && (self.node.is_shield() || !self.node.parent_is_effective())
+    }
+
+    /// Ends the use of a scope's slot, if the scope was [begun plainly](Self::begin_plainly), never waited, and is not cancelled.
+    /// False: nothing was done.
+    ///
+    /// # Safety
+    /// This thread holds `root`, which has not ended; the future of the scope is gone.
+    #[inline(always)]
+    pub(crate) unsafe fn end_plainly(&self, root: &Root) -> bool {
+        let node = &self.node;
+        // SAFETY: by contract; begun plainly, it is linked.
+        if !self.is_plain.get() || !ptr::eq(node.owner(), root) || !unsafe { node::retire_plainly(node, 0) } {
+            return false;
+        }
+        // SAFETY: by contract; it is at home, or it would have a flag.
+        unsafe { root.pool.release(node, SCOPE_CLASS, true) };
+        root.count_dec_here();
+        true
     }
 
     /// Ends the use of a scope's slot.

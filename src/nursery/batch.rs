@@ -272,7 +272,7 @@ unsafe fn poll_live<E: TaskError, const HOW: u8>(
             Ok(Poll::Ready(Ok(()))) => {
                 let is_watched = HOW == SPECIAL && root.instrumented.get();
                 let end = vtable.end;
-                if end == End::Leaves || is_watched || !node::retire_plainly(&h.node) {
+                if end == End::Leaves || is_watched || !node::retire_plainly(&h.node, DONE) {
                     end_task(h, frame);
                 } else {
                     leave_plainly(h, end, root, frame);

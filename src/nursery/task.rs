@@ -140,12 +140,17 @@ where
             let h = unsafe { &*spawn_task::<F, E>(core, root, fut) };
             introduce(h, root, name);
         }
-        None => remotely(shared, fut, name, |_| ()),
+        None => remotely(shared, Box::new(fut), name, |_| ()),
     }
 }
 
+/// Leaves a job for the nursery.
+///
+/// The future comes in a box, so that its callers know nobody to whom its address on the stack was given: they write it into its
+/// slot from registers then. Else it is put together on the stack and copied, with loads that are wider than the stores
+/// just before, for which a processor waits until those are through.
 #[cold]
-fn remotely<F, E>(shared: &Shared<E>, fut: F, name: Name, then: impl FnOnce(&Header))
+fn remotely<F, E>(shared: &Shared<E>, fut: Box<F>, name: Name, then: impl FnOnce(&Header))
 where
     F: Future<Output = Result<(), E>>,
     E: TaskError,
@@ -163,7 +168,7 @@ where
     let job: ScopedJob<'_> = Box::new(move |core, root| {
         let (fut, then, locals) = parts.get();
         // SAFETY: run by the nursery that the job was left for, in its poll.
-        let h = unsafe { &*spawn_task::<F, E>(core, root, fut) };
+        let h = unsafe { &*spawn_task::<F, E>(core, root, *fut) };
         introduce(h, root, name);
         give_locals(h, locals);
         then(h);
@@ -183,13 +188,22 @@ where
     match shared.here() {
         // SAFETY: held; future and value live as long as the nursery by the caller's bounds.
         Some((core, root)) => unsafe { spawn_with_handle::<F, T, E>(core, root, fut, name) },
-        None => {
-            let apart = Apart::new();
-            let (joined, bound) = (Joined::new(fut, apart.clone()), apart.clone());
-            remotely(shared, joined, name, move |h| bound.bind(h));
-            Handle::apart(apart)
-        }
+        None => spawn_remotely(shared, Box::new(fut), name),
     }
+}
+
+/// As [`remotely`].
+#[cold]
+fn spawn_remotely<'scope, T, F, E>(shared: &Shared<E>, fut: Box<F>, name: Name) -> Handle<'scope, T>
+where
+    F: Future<Output = Result<T, E>>,
+    E: TaskError,
+    T: 'scope,
+{
+    let apart = Apart::new();
+    let (joined, bound) = (Joined::new(*fut, apart.clone()), apart.clone());
+    remotely(shared, Box::new(joined), name, move |h| bound.bind(h));
+    Handle::apart(apart)
 }
 
 pub(crate) fn cancel_children<E>(shared: &Shared<E>) {

@@ -7,10 +7,9 @@ use super::{AWAY, CALLED, EFFECTIVE, EXTRAS, Kind, Node, SHIELD, TREE};
 use crate::sched::root::Root;
 use crate::sched::sync::{Ordering, heavy_fence};
 use crate::sched::wakes::{Later, Wakes, Waste};
-use crate::task::header::DONE;
 use std::ptr;
 
-/// As [`link`], for the node of a task that was just begun and is on its queue: nobody has to be woken.
+/// As [`link`], for a node that was just begun: a task's that is on its queue, or a scope's. Nobody has to be woken.
 ///
 /// # Safety
 /// As [`link`].
@@ -28,7 +27,7 @@ pub(crate) unsafe fn link_new(node: *const Node, parent: *const Node) {
 #[cold]
 #[inline(never)]
 unsafe fn link_cancelled(node: *const Node) {
-    // SAFETY: as the caller's. It finds the task, which is queued, and nothing inside.
+    // SAFETY: as the caller's. It finds a task that is queued, or a scope where nobody waits, and nothing inside.
     unsafe { refresh(node) }.wake();
 }
 
@@ -115,17 +114,18 @@ pub(crate) unsafe fn retire(node: *const Node) -> Wakes {
     }
 }
 
-/// As [`retire`], for a task that has ended in its poll: in the common case, of which nothing is left. False: nothing was done.
+/// As [`retire`], for what has ended in its poll, in the common case, of which nothing but these flags is left. False: nothing
+/// was done.
 ///
 /// # Safety
-/// This thread holds the owner; the node is a task's, and linked.
+/// This thread holds the owner; the node is linked.
 #[inline(always)]
-pub(crate) unsafe fn retire_plainly(n: &Node) -> bool {
+pub(crate) unsafe fn retire_plainly(n: &Node, left: u8) -> bool {
     if n.flags() != 0 || n.has_inner() || n.holds.get() != 0 {
         return false;
     }
     debug_assert!(n.owner() == n.home, "it is not away");
-    n.set_flags(DONE);
+    n.set_flags(left);
     // SAFETY: by contract.
     unsafe { leave_ring(n) };
     n.owner.store(ptr::null_mut(), Ordering::Release);
