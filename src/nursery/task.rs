@@ -194,6 +194,7 @@ where
 
 /// As [`remotely`].
 #[cold]
+#[expect(clippy::boxed_local, reason = "in a box for the caller's sake")]
 fn spawn_remotely<'scope, T, F, E>(shared: &Shared<E>, fut: Box<F>, name: Name) -> Handle<'scope, T>
 where
     F: Future<Output = Result<T, E>>,
