@@ -81,10 +81,16 @@ pub(crate) fn after_step(root: &Root, h: &Header) {
 ///
 /// # Safety
 /// This thread holds the task's owner, if it has one.
+#[inline(always)]
 pub(crate) unsafe fn to_be_told(h: &Header) -> Option<Box<Exit>> {
     // SAFETY: root cells are never unmapped; held by contract.
     let root = unsafe { h.node.owner().as_ref() }?;
-    if !root.instrumented.get() || root.has_ended() {
+    if root.instrumented.get() { exit_of(root, h) } else { None }
+}
+
+#[inline(never)]
+fn exit_of(root: &Root, h: &Header) -> Option<Box<Exit>> {
+    if root.has_ended() {
         return None;
     }
     let instrument = root.with_settings(|s| s.instrument.clone())?;

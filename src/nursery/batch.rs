@@ -313,7 +313,7 @@ unsafe fn leave_plainly(h: &Header, end: End, root: &Root, frame: &BatchFrame) {
 /// Foreign code is to run because a task has ended.
 #[cold]
 #[inline(never)]
-fn wake_parent_apart(core: &CoreSlot, after: Restore) {
+fn wake_parent_apart(core: &CoreSlot, after: Restore<&BatchFrame>) {
     drop(after);
     core.wake_parent();
 }
@@ -324,7 +324,7 @@ fn wake_parent_apart(core: &CoreSlot, after: Restore) {
 /// As [`leave_plainly`].
 #[cold]
 #[inline(never)]
-unsafe fn settle_apart(h: &Header, core: &CoreSlot, after: Restore) {
+unsafe fn settle_apart(h: &Header, core: &CoreSlot, after: Restore<&BatchFrame>) {
     let mut wakes = Wakes::none();
     drop(after);
     core.live.set(core.live.get() - 1);
@@ -435,7 +435,7 @@ unsafe fn end_badly(h: &Header, frame: &BatchFrame, tell: impl FnOnce() -> Wakes
 /// # Safety
 /// `settle` said so.
 #[cold]
-unsafe fn drop_unclaimed(h: &Header, after: Restore) -> Wakes {
+unsafe fn drop_unclaimed(h: &Header, after: Restore<&BatchFrame>) -> Wakes {
     drop(after);
     // SAFETY: by contract; the root is held, and the context's; a task's nursery outlives it.
     unsafe {
@@ -458,7 +458,7 @@ unsafe fn end_task(h: &Header, frame: &BatchFrame) {
 
 /// # Safety
 /// As [`end_task`].
-unsafe fn finish_task(h: &Header, after: Restore, mut wakes: Wakes) {
+unsafe fn finish_task(h: &Header, after: Restore<&BatchFrame>, mut wakes: Wakes) {
     h.set(DONE);
     let mut dropped = Ok(());
     if !h.gone.replace(true) {

@@ -10,6 +10,7 @@ use super::node::Node;
 use super::root::Root;
 use crate::task::header::Header;
 use crate::task::local::Locals;
+use std::borrow::Borrow;
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr;
@@ -182,11 +183,11 @@ impl Frame {
 
     /// Hides scopes and task. What is done inside counts against the budgets.
     #[inline]
-    pub(crate) fn isolate() -> Restore {
+    pub(crate) fn isolate() -> Restore<BatchFrame> {
         ambient(|a| {
             let frame = BatchFrame::save(a);
             BatchFrame { node: ptr::null(), task: ptr::null(), locals: ptr::null() }.restore(a);
-            frame.guard()
+            Restore(frame)
         })
     }
 }
@@ -234,18 +235,18 @@ impl BatchFrame {
 
     /// Does so when dropped.
     #[inline(always)]
-    pub(crate) fn guard(self) -> Restore {
+    pub(crate) fn guard(&self) -> Restore<&Self> {
         Restore(self)
     }
 }
 
 /// See [`BatchFrame::guard`].
-pub(crate) struct Restore(BatchFrame);
+pub(crate) struct Restore<F: Borrow<BatchFrame>>(F);
 
-impl Drop for Restore {
+impl<F: Borrow<BatchFrame>> Drop for Restore<F> {
     #[inline(always)]
     fn drop(&mut self) {
-        ambient(|a| self.0.restore(a));
+        ambient(|a| self.0.borrow().restore(a));
     }
 }
 

@@ -130,14 +130,15 @@ impl Sleep {
         }
         let Some(task) = park::enter_plainly(cx) else { return false };
         // SAFETY: a task is polled in a root, which this thread holds, in this poll.
-        let (root, parked, target) = unsafe {
-            let root = &*context::root();
-            (root, Parked::of(task, root, OP, self.at), Target::wake_plain(task))
-        };
+        let (root, target) = unsafe { (&*context::root(), Target::wake_plain(task)) };
+        // First: there is nothing yet that would have to be dropped if it panicked.
         let key = root.begin_timer(self.nanos, target);
-        let waiting = Stage::Waiting(Timer::new(root, key), parked, Given::Duration);
-        // SAFETY: what stands there has nothing to drop.
-        unsafe { ptr::write(&raw mut *self.stage, waiting) };
+        // SAFETY: as above; and what stands there has nothing to drop.
+        unsafe {
+            let parked = Parked::of(task, root, OP, self.at);
+            let waiting = Stage::Waiting(Timer::new(root, key), parked, Given::Duration);
+            ptr::write(&raw mut *self.stage, waiting);
+        }
         true
     }
 
@@ -249,21 +250,17 @@ impl Drop for Sleep {
     #[inline]
     fn drop(&mut self) {
         if self.own.is_none() {
-            match &*self.stage {
+            if let Stage::Waiting(timer, parked, _) = &*self.stage {
                 // The common case, written out: the timer has ended then, the counts of both are given back, and nothing is
                 // left to be dropped.
-                Stage::Waiting(timer, parked, _)
-                    if timer.is_here()
-                        && parked.is_of(timer.root())
-                        && timer.root().timers.borrow_mut().remove_plainly(timer.key) =>
-                {
-                    let root = timer.root();
+                let root = timer.root();
+                if timer.is_here() && parked.is_of(root) && root.timers.borrow_mut().remove_plainly(timer.key) {
                     root.count_dec_here();
                     root.count_dec_here();
                     return;
                 }
-                Stage::Start(..) | Stage::Done => return,
-                _ => {}
+            } else if !matches!(&*self.stage, Stage::Yielding(_)) {
+                return;
             }
         }
         self.drop_slowly();

@@ -7,6 +7,8 @@ use super::{AWAY, CALLED, EFFECTIVE, EXTRAS, Kind, Node, SHIELD, TREE};
 use crate::sched::root::Root;
 use crate::sched::sync::{Ordering, heavy_fence};
 use crate::sched::wakes::{Later, Wakes, Waste};
+use crate::task::header::{DONE, QUEUED};
+use crate::task::wake;
 use std::ptr;
 
 /// As [`link`], for a node that was just begun: a task's that is on its queue, or a scope's. Nobody has to be woken.
@@ -194,7 +196,11 @@ unsafe fn refresh(start: *const Node) -> Wakes {
                 n.stamp.store(n.stamp.load(Ordering::Relaxed).wrapping_add(1 << 32), Ordering::Release);
                 n.rounds.set(0);
                 // SAFETY: held by contract.
-                unsafe { collect(n, &mut wakes) };
+                unsafe {
+                    if !queue_plainly(n) {
+                        collect(n, &mut wakes);
+                    }
+                }
             }
             if let Some(inner) = n.first() {
                 at = inner;
@@ -216,6 +222,20 @@ unsafe fn refresh(start: *const Node) -> Wakes {
             }
         }
     }
+}
+
+/// As [`collect`], for a task that waits and has no extras, in a nursery that will be polled anyway. False: nothing was done.
+///
+/// # Safety
+/// This thread holds the owner.
+#[inline(always)]
+unsafe fn queue_plainly(n: &Node) -> bool {
+    let flags = n.flags();
+    if n.kind != Kind::Task || flags & (EXTRAS | QUEUED | DONE) != 0 {
+        return false;
+    }
+    // SAFETY: a task's node heads its header; held by contract.
+    unsafe { wake::queue(&*ptr::from_ref(n).cast(), flags) }
 }
 
 /// Wakes whoever polls one frame: a task on the spot, as far as no foreign code runs for that.
