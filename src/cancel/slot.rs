@@ -304,7 +304,7 @@ impl ScopeSlot {
     pub(crate) unsafe fn end_plainly(&self, root: &Root) -> bool {
         let node = &self.node;
         // SAFETY: by contract; begun plainly, it is linked.
-        if !self.is_plain.get() || !ptr::eq(node.owner(), root) || !unsafe { node::retire_plainly(node, 0) } {
+        if !self.is_plain.get() || !ptr::eq(node.owner(), root) || !unsafe { node::retire_plainly(node, 0, 0) } {
             return false;
         }
         // SAFETY: by contract; it is at home, or it would have a flag.

@@ -272,7 +272,9 @@ unsafe fn poll_live<E: TaskError, const HOW: u8>(
             Ok(Poll::Ready(Ok(()))) => {
                 let is_watched = HOW == SPECIAL && root.instrumented.get();
                 let end = vtable.end;
-                if end == End::Leaves || is_watched || !node::retire_plainly(&h.node, DONE) {
+                if end == End::Leaves && !is_watched && h.node.flags() == 0 {
+                    drop_and_leave(h, root, frame);
+                } else if end == End::Leaves || is_watched || !node::retire_plainly(&h.node, 0, DONE) {
                     end_task(h, frame);
                 } else {
                     leave_plainly(h, end, root, frame);
@@ -284,6 +286,28 @@ unsafe fn poll_live<E: TaskError, const HOW: u8>(
     }
 }
 
+/// A task has ended that has no flags, and whose future is still to be dropped.
+///
+/// # Safety
+/// As [`end_task`]; `root` is the owner.
+#[inline(never)]
+unsafe fn drop_and_leave(h: &Header, root: &Root, frame: &BatchFrame) {
+    h.node.set_flags(DONE);
+    h.gone.set(true);
+    // SAFETY: by contract: once, as `gone` says. What was dropped may have done anything to the task: then it is no longer plain.
+    unsafe {
+        match catch_unwind(AssertUnwindSafe(|| (h.vtable.get().drop)(h))) {
+            Ok(()) if !root.instrumented.get() && node::retire_plainly(&h.node, DONE, DONE) => {
+                leave_plainly(h, End::Drops, root, frame);
+            }
+            dropped => {
+                let panicked = |panic| (*h.core.get()).panicked(panic, root, h);
+                finish_task(h, frame.guard(), dropped.map_or_else(panicked, |()| Wakes::none()));
+            }
+        }
+    }
+}
+
 /// A task has ended, and nothing was left to drop: no foreign code runs here, but for what is left to the end. It is called
 /// in the task's frame, which is left as it is: `frame` is put back only for foreign code.
 ///
@@ -291,7 +315,7 @@ unsafe fn poll_live<E: TaskError, const HOW: u8>(
 /// This thread holds `root`, which was the owner and is the home; the node was retired, and the slot is on no queue.
 #[inline(always)]
 unsafe fn leave_plainly(h: &Header, end: End, root: &Root, frame: &BatchFrame) {
-    debug_assert!(h.gone.get() && end != End::Leaves);
+    debug_assert!(end != End::Leaves);
     // SAFETY: a task's nursery outlives it.
     let core = unsafe { &*h.core.get() };
     // SAFETY: by contract.

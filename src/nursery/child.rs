@@ -33,10 +33,11 @@ impl<F: Future<Output = Result<(), E>>, E: TaskError, const IS_CHILD: bool> Chil
     const VTABLE: &'static VTable = &{
         let vtable = VTable::new::<E>(Self::poll, abandon::<E>, Self::drop, pool::task_class(size_of::<TaskCell<F>>()))
             .in_group(IS_CHILD);
-        if Self::JUMPS { vtable } else { vtable.dropping() }
+        if Self::JUMPS && std::mem::needs_drop::<F>() { vtable } else { vtable.dropping() }
     };
 
-    /// The poll is a jump to the future's own, which is behind a pointer, or as small as if it were: it returns the same.
+    /// The poll is a jump to the future's own, which is behind a pointer, or as small as if it were: it returns the same. What
+    /// is left then is dropped by the nursery, unless there is nothing to drop.
     const JUMPS: bool = size_of::<F>() <= size_of::<Pin<Box<dyn Future<Output = ()>>>>();
 
     #[inline(always)]
@@ -56,8 +57,10 @@ impl<F: Future<Output = Result<(), E>>, E: TaskError, const IS_CHILD: bool> Chil
         if let Poll::Ready(Ok(())) = polled {
             // SAFETY: dropped once, as `gone` says.
             unsafe {
-                (*h).gone.set(true);
-                ptr::drop_in_place(Self::fut(h));
+                if const { std::mem::needs_drop::<F>() } {
+                    (*h).gone.set(true);
+                    ptr::drop_in_place(Self::fut(h));
+                }
             }
         }
         polled

@@ -26,7 +26,13 @@ impl<T> Pile<T> {
 
     /// As [`Pile::take`], for one who may as well miss what comes at this moment.
     pub(crate) fn take_if_any(&self) -> *const T {
-        if self.0.load(Ordering::Relaxed).is_null() { ptr::null() } else { self.take() }
+        if self.has_any() { self.take() } else { ptr::null() }
+    }
+
+    /// Is there something? As it was a moment ago.
+    #[inline(always)]
+    pub(crate) fn has_any(&self) -> bool {
+        !self.0.load(Ordering::Relaxed).is_null()
     }
 
     /// Takes everything.

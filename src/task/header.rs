@@ -35,7 +35,7 @@ pub(crate) type PollTask<E> = unsafe fn(*const Header, &mut Context<'_>) -> Poll
 pub(crate) enum End {
     /// Its poll leaves the future to be dropped.
     Leaves,
-    /// Its poll has dropped the future.
+    /// Its poll has dropped the future, or there is nothing in it to be dropped.
     Drops,
     /// So, and left the value to a handle.
     Hands,

@@ -116,18 +116,20 @@ pub(crate) unsafe fn retire(node: *const Node) -> Wakes {
     }
 }
 
-/// As [`retire`], for what has ended in its poll, in the common case, of which nothing but these flags is left. False: nothing
-/// was done.
+/// As [`retire`], for what has ended in its poll, in the common case: it has the flags `before`, and nothing inside. It is left
+/// with the flags `after`. False: nothing was done.
 ///
 /// # Safety
 /// This thread holds the owner; the node is linked.
 #[inline(always)]
-pub(crate) unsafe fn retire_plainly(n: &Node, left: u8) -> bool {
-    if n.flags() != 0 || n.has_inner() || n.holds.get() != 0 {
+pub(crate) unsafe fn retire_plainly(n: &Node, before: u8, after: u8) -> bool {
+    if n.flags() != before || n.has_inner() || n.holds.get() != 0 {
         return false;
     }
     debug_assert!(n.owner() == n.home, "it is not away");
-    n.set_flags(left);
+    if after != before {
+        n.set_flags(after);
+    }
     // SAFETY: by contract.
     unsafe { leave_ring(n) };
     n.owner.store(ptr::null_mut(), Ordering::Release);
