@@ -118,7 +118,7 @@ impl ScopeSlot {
     ) {
         self.node.begin(root, if shield { node::SHIELD } else { 0 });
         self.at.set(Some(at));
-        self.deadline.set(deadline);
+        self.deadline.set(deadline.by_words());
         self.is_plain.set(false);
         let mut called = None;
         if let Some(shared) = shared {
@@ -303,14 +303,45 @@ impl ScopeSlot {
     #[inline(always)]
     pub(crate) unsafe fn end_plainly(&self, root: &Root) -> bool {
         let node = &self.node;
-        // SAFETY: by contract; begun plainly, it is linked.
-        if !self.is_plain.get() || !ptr::eq(node.owner(), root) || !unsafe { node::retire_plainly(node, 0, 0) } {
+        if !self.is_plain.get() || !ptr::eq(node.owner(), root) || node.parent.get().is_null() {
+            return false;
+        }
+        // SAFETY: by contract; it is linked.
+        if !unsafe { node::retire_plainly(node, 0, 0) } {
             return false;
         }
         // SAFETY: by contract; it is at home, or it would have a flag.
         unsafe { root.pool.release(node, SCOPE_CLASS, true) };
         root.count_dec_here();
         true
+    }
+
+    /// Was it [begun plainly](Self::begin_plainly), is not cancelled, and has nothing inside but `group`, which has nothing inside?
+    #[inline(always)]
+    pub(crate) fn is_plain_around(&self, group: &Node) -> bool {
+        let node = &self.node;
+        let is_linked = !node.parent.get().is_null();
+        self.is_plain.get()
+            && is_linked
+            && node.is_plain()
+            && node.has_only(group)
+            && group.is_plain()
+            && !group.has_inner()
+    }
+
+    /// Ends the use of a nursery's slot that [is plain](Self::is_plain_around).
+    ///
+    /// # Safety
+    /// This thread holds `root`, the owner, which has not ended.
+    #[inline(always)]
+    pub(crate) unsafe fn end_around(&self, group: &Node, root: &Root, class: usize) {
+        // SAFETY: by contract; both are linked.
+        unsafe {
+            let are_retired = node::retire_plainly(group, 0, 0) && node::retire_plainly(&self.node, 0, 0);
+            debug_assert!(are_retired);
+            root.pool.release(&self.node, class, true);
+        }
+        root.count_dec_here();
     }
 
     /// Ends the use of a scope's slot.

@@ -12,7 +12,7 @@ use super::join::{JoinState, Settled};
 use crate::cancel::slot::ScopeSlot;
 use crate::error::{Reason, ReasonKind};
 use crate::sched::context::{self, BatchFrame};
-use crate::sched::node::{self, Kind, Node};
+use crate::sched::node::{self, Kind, Node, SlotRef};
 use crate::sched::pool::CORE_CLASS;
 use crate::sched::remote::{self, Mail, SlotPtr};
 use crate::sched::root::Root;
@@ -104,18 +104,22 @@ impl CoreSlot {
             let root = &*context::root();
             let slot = root.pool.allocate(root, CORE_CLASS).cast::<Self>();
             let core = &*slot;
-            core.scope.begin(root, crate::cancel::Deadline::Never, false, shared, at);
-            if !context::node().is_null() {
-                node::link(core.node(), context::node()).wake();
+            let (parent, never) = (context::node(), crate::cancel::Deadline::Never);
+            if shared.is_none() && !parent.is_null() {
+                core.scope.begin_plainly(root, parent, never, at);
+            } else {
+                core.scope.begin(root, never, false, shared, at);
+                if !parent.is_null() {
+                    node::link(core.node(), parent).wake();
+                }
             }
-            core.group.begin(root, 0);
-            node::link(&core.group, core.node()).wake();
+            core.group.begin_linked(root);
+            node::link_new(&core.group, core.node());
+            // The rest is as `end` has left it.
+            debug_assert!(core.head.get().is_null() && core.tail.get().is_null());
+            debug_assert!(core.live.get() == 0 && !core.busy.get());
             core.around.set(context::task());
             core.notified.set(true);
-            core.head.set(ptr::null());
-            core.tail.set(ptr::null());
-            core.live.set(0);
-            core.busy.set(false);
             core.typed.set(errors.cast());
             slot
         }
@@ -195,8 +199,20 @@ impl CoreSlot {
         }
     }
 
-    #[cold]
+    #[inline(never)]
     fn set_parent_slowly(&self, cx: &Context<'_>) {
+        if self.parent.borrow().is_none() {
+            if let Some(task) = wake::header_of(cx.waker()) {
+                // The first one, most often the only one.
+                self.parent_task.set(task);
+                // SAFETY: the waker keeps the slot mapped. The place is not borrowed, and has nothing to drop.
+                unsafe {
+                    self.parent_generation.set((*task).node.generation());
+                    ptr::write(self.parent.as_ptr(), Some(WakeRef::Task(SlotRef::new(task.cast()))));
+                }
+                return;
+            }
+        }
         if self.parent.borrow().as_ref().is_some_and(|p| p.will_wake(cx.waker())) {
             return;
         }
@@ -361,6 +377,30 @@ impl CoreSlot {
         unsafe { remote::perform((*node).owner(), Mail::EndCore(SlotPtr(node))) };
     }
 
+    /// As [`CoreSlot::end`], of a nursery that has ended by itself, on the thread that it began on, and was not cancelled. False:
+    /// nothing was done.
+    ///
+    /// # Safety
+    /// As [`CoreSlot::end`].
+    #[inline(always)]
+    unsafe fn end_plainly(&self) -> bool {
+        let root = context::root();
+        // A panic would have cancelled it.
+        let is_plain = ptr::eq(self.scope.node.owner(), root) && self.scope.is_plain_around(&self.group);
+        if !is_plain || !self.head.get().is_null() || matches!(&*self.parent.borrow(), Some(WakeRef::Foreign(_))) {
+            return false;
+        }
+        debug_assert!(!self.busy.get() && self.tail.get().is_null());
+        // A nursery that was dropped had some.
+        self.live.set(0);
+        self.typed.set(ptr::null());
+        self.parent_task.set(ptr::null());
+        drop(self.parent.take());
+        // SAFETY: by contract; the context's root is held by this thread, and has not ended. As just found out.
+        unsafe { self.scope.end_around(&self.group, &*root, CORE_CLASS) };
+        true
+    }
+
     /// Ends the use of the slot, and of the slots of its tasks, whose futures are gone.
     ///
     /// # Safety
@@ -369,6 +409,9 @@ impl CoreSlot {
         // SAFETY: by contract.
         unsafe {
             let core = &*node.cast::<Self>();
+            if core.end_plainly() {
+                return Wakes::none();
+            }
             let mut wakes = Wakes::none();
             while let Some(child) = core.group.first() {
                 wakes.append(free_task(&*child.cast::<Header>()));
@@ -385,6 +428,8 @@ impl CoreSlot {
                 at = next;
             }
             core.tail.set(ptr::null());
+            core.live.set(0);
+            core.busy.set(false);
             core.typed.set(ptr::null());
             core.parent_task.set(ptr::null());
             if let Some(foreign @ WakeRef::Foreign(_)) = core.parent.take() {

@@ -30,6 +30,10 @@ impl<E> Errors<E> {
         errors.push(e);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
     pub(crate) fn take(&self) -> Vec<E> {
         std::mem::take(&mut *self.0.borrow_mut())
     }

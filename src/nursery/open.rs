@@ -480,11 +480,13 @@ where
         let core = shared.core();
         shared.closed.set(true);
         let mut panic = core.panic.take();
-        let mut errors = shared.errors.take().into_iter();
         let mut error = None;
-        if let Some(first) = errors.next() {
-            // It is the error's type that merges: it may panic.
-            keep_first(&mut panic, || error = Some(E::merge(first, errors.collect())));
+        if !shared.errors.is_empty() {
+            let mut errors = shared.errors.take().into_iter();
+            if let Some(first) = errors.next() {
+                // It is the error's type that merges: it may panic.
+                keep_first(&mut panic, || error = Some(E::merge(first, errors.collect())));
+            }
         }
         let finished = Finished {
             value: self.value.take(),

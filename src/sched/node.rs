@@ -112,7 +112,8 @@ pub(crate) struct Foreign {
 /// A counted reference to a slot: its memory stays mapped and a node of this kind. The node itself may be gone.
 pub(crate) struct SlotRef {
     node: *const Node,
-    generation: u32,
+    /// A whole word: what is written by half and read back as a whole soon after makes the processor wait.
+    generation: u64,
 }
 
 // SAFETY: a `SlotRef` gives access to the atomics of the node, and to the rest only for the holder of its owner.
@@ -128,7 +129,7 @@ impl SlotRef {
         // SAFETY: mapped by contract.
         let n = unsafe { &*node };
         n.home().count_inc();
-        Self { node, generation: n.generation() }
+        Self { node, generation: n.generation().into() }
     }
 
     #[inline(always)]
@@ -144,13 +145,13 @@ impl SlotRef {
 
     /// Of the node that it was made for.
     pub(crate) fn generation(&self) -> u32 {
-        self.generation
+        self.generation as u32
     }
 
     /// Is it still the node that it was made for?
     #[inline(always)]
     pub(crate) fn is_live(&self) -> bool {
-        self.get().generation() == self.generation
+        u64::from(self.get().generation()) == self.generation
     }
 }
 
@@ -328,6 +329,19 @@ impl Node {
     #[inline(always)]
     pub(crate) fn has_inner(&self) -> bool {
         !ptr::eq(self.inside.next.get(), &raw const self.inside)
+    }
+
+    /// Is this one inside, and no other?
+    #[inline(always)]
+    pub(crate) fn has_only(&self, inner: &Self) -> bool {
+        ptr::eq(self.inside.next.get(), &raw const inner.place)
+            && ptr::eq(inner.place.next.get(), &raw const self.inside)
+    }
+
+    /// Has it neither flags nor holds?
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.flags() == 0 && !self.has_holds()
     }
 
     /// The first node inside.
