@@ -21,6 +21,7 @@ use std::{
 use super::{
     hosts::{Arrivals, park},
     spawn::{batches, child},
+    turns::{turns, wake_and_wait},
 };
 use crate::harness::{Measurement, Stopwatch};
 
@@ -363,6 +364,22 @@ pub(super) fn bulk(ops: usize, batch: usize) -> Measurement {
         floor.run();
     }
     clock.stop(batches * batch)
+}
+
+/// Children that yield to each other.
+pub(super) fn yields(ops: usize, tasks: usize) -> Measurement {
+    let turns = turns(ops, tasks);
+    let floor = Floor::new(tasks);
+    let clock = Stopwatch::start();
+    for _ in 0..tasks {
+        floor.spawn(async move {
+            for _ in 0..turns {
+                wake_and_wait().await;
+            }
+        });
+    }
+    floor.run();
+    clock.stop(turns * tasks)
 }
 
 /// One child and its value, time and again.

@@ -11,7 +11,7 @@ use tokio::task::{spawn_local, yield_now};
 #[cfg(feature = "peers-uring")]
 use super::uring::{Compio, Glommio, Monoio, NO_YIELD};
 use super::{
-    groups,
+    floor, groups,
     hosts::{on_local_set, on_smol, on_tokio, on_trine},
     local::{self, TokioLocal},
     python::{self, AnyIo, Trio},
@@ -26,6 +26,7 @@ macro_rules! contenders {
     ($tasks:literal $(, $python:expr)*) => {
         [
             Contender::native(|ops| trine(ops, $tasks)),
+            Contender::floor(|ops| floor::yields(ops, $tasks)),
             Contender::peer("FuturesUnordered", |ops| unordered(ops, $tasks)).note(NO_CHECK),
             Contender::peer("LocalSet", |ops| local_set(ops, $tasks)).note(NO_CHECK),
             Contender::peer("tokio spawn", |ops| tokio_spawn(ops, $tasks)).note(NO_CHECK),

@@ -16,7 +16,10 @@ use std::{
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::task::JoinSet;
 
-use super::hosts::{on_tokio, on_trine};
+use super::{
+    hosts::{on_tokio, on_trine},
+    levels,
+};
 use crate::harness::{Contender, Goal, Measurement, Metric, Stopwatch, Workload};
 
 const FLAT: &str = "its tasks are polled by the runtime, not by their group: flat at any depth";
@@ -34,6 +37,7 @@ macro_rules! row {
             also: "",
             contenders: &[
                 Contender::native(|ops| trine(ops, $depth)),
+                Contender::floor(|ops| levels::nested(ops, $depth)),
                 Contender::peer("FuturesUnordered", |ops| unordered(ops, $depth)).note(NO_GUARD),
                 Contender::peer("tokio JoinSet", |ops| join_set(ops, $depth)).note(FLAT),
             ],
@@ -57,6 +61,7 @@ pub(crate) static WORKLOADS: &[Workload] = &[
         also: "<= 160 instructions",
         contenders: &[
             Contender::native(|ops| per_level(ops, trine)),
+            Contender::floor(|ops| per_level(ops, levels::nested)),
             Contender::peer("FuturesUnordered", |ops| per_level(ops, unordered)).note(NO_GUARD),
         ],
     },
@@ -78,17 +83,17 @@ fn per_level(ops: usize, run: fn(usize, usize) -> Measurement) -> Measurement {
 
 /// Who may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
+pub(super) enum Turn {
     Driver,
     Leaf,
 }
 
 /// The handshake: a turn, and the waker of the one who waits for it.
 #[derive(Debug)]
-struct Baton(Mutex<(Turn, Option<Waker>)>);
+pub(super) struct Baton(Mutex<(Turn, Option<Waker>)>);
 
 impl Baton {
-    fn new() -> Arc<Self> {
+    pub(super) fn new() -> Arc<Self> {
         Arc::new(Self(Mutex::new((Turn::Driver, None))))
     }
 
@@ -117,7 +122,7 @@ impl Baton {
 }
 
 /// Passes the turn `ops` times and waits to get it back.
-async fn drive(baton: Arc<Baton>, ops: usize) -> Measurement {
+pub(super) async fn drive(baton: Arc<Baton>, ops: usize) -> Measurement {
     let clock = Stopwatch::start();
     for _ in 0..ops {
         baton.pass(Turn::Leaf);
@@ -127,7 +132,7 @@ async fn drive(baton: Arc<Baton>, ops: usize) -> Measurement {
 }
 
 /// Answers `ops` times.
-async fn answer(baton: Arc<Baton>, ops: usize) {
+pub(super) async fn answer(baton: Arc<Baton>, ops: usize) {
     for _ in 0..ops {
         baton.wait(Turn::Leaf).await;
         baton.pass(Turn::Driver);
