@@ -88,7 +88,7 @@ static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake, forget);
 /// A group as a future: ready when its children are.
 struct Group {
     queue: Box<Queue>,
-    children: Vec<Box<Child>>,
+    children: Box<[Child]>,
     left: usize,
 }
 
@@ -97,14 +97,17 @@ impl Group {
         let new_cell = || Cell::new(ptr::null());
         let queue = Box::new(Queue { head: new_cell(), tail: new_cell(), parent: Cell::new(ptr::null()) });
         let group: *const Queue = &raw const *queue;
-        let new_child = |future| {
-            let child = Child { group, behind: Cell::new(ptr::null()), is_queued: Cell::new(true), future };
-            let child = Box::new(child);
-            // SAFETY: it stays where it is.
-            unsafe { queue.push(&raw const *child) };
-            child
+        let new_child = |future| Child {
+            group,
+            behind: Cell::new(ptr::null()),
+            is_queued: Cell::new(true),
+            future: UnsafeCell::new(future),
         };
-        let children: Vec<_> = children.into_iter().map(UnsafeCell::new).map(new_child).collect();
+        let children: Box<[Child]> = children.into_iter().map(new_child).collect();
+        for child in &children {
+            // SAFETY: it stays where it is.
+            unsafe { queue.push(child) };
+        }
         Self { queue, left: children.len(), children }
     }
 
