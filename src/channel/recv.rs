@@ -87,6 +87,8 @@ impl<'a, T> Receiving<'a, T> {
             Ok((item, moved_up)) => {
                 drop(machine);
                 admitted.count();
+                // First: a waker may panic.
+                self.phase = Phase::Finished;
                 if let Some(parked) = moved_up {
                     parked.wake_apart();
                 }

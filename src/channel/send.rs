@@ -90,6 +90,8 @@ impl<'a, T> Sending<'a, T> {
             Some(receiver) => {
                 drop(machine);
                 admitted.count();
+                // First: a waker may panic.
+                self.phase = Phase::Finished;
                 if let Some(parked) = receiver {
                     parked.wake_apart();
                 }

@@ -1,4 +1,4 @@
-//! A waker that panics when it is cloned leaves nothing behind that belongs to nobody.
+//! A waker that panics when it is cloned, or called, leaves nothing behind that belongs to nobody.
 
 use crate::support::panic_text;
 use std::future::{Future, poll_fn};
@@ -126,5 +126,61 @@ fn an_event_is_set_all_the_same() {
         explode(Box::pin(event.wait())).await;
         event.set();
         event.wait().await.unwrap();
+    });
+}
+
+/// A waker that panics when it is called.
+fn mine() -> Waker {
+    fn clone(data: *const ()) -> RawWaker {
+        RawWaker::new(data, &VTABLE)
+    }
+    fn wake(_: *const ()) {
+        panic!("woken")
+    }
+    fn nothing(_: *const ()) {}
+    static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake, nothing);
+    // SAFETY: no function touches the data.
+    unsafe { Waker::from_raw(RawWaker::new(ptr::null(), &VTABLE)) }
+}
+
+#[test]
+fn a_send_is_over_though_the_receiver_it_wakes_panics() {
+    run(async {
+        let (tx, rx) = channel(0);
+        let (mut first, mut second) = (Box::pin(rx.recv()), Box::pin(rx.recv()));
+        assert!(first.as_mut().poll(&mut Context::from_waker(&mine())).is_pending());
+        // The lock is the root's from here on, so that the send takes the short way.
+        assert!(poll_fn(|cx| Poll::Ready(second.as_mut().poll(cx).is_pending())).await);
+        let mut send = Box::pin(tx.send(1));
+        poll_fn(|cx| {
+            let mut poll = || drop(send.as_mut().poll(cx));
+            assert_eq!(panic_text(&mut poll), "woken");
+            assert!(panic_text(&mut poll).contains("polled again"));
+            // The second one was handed nothing.
+            Poll::Ready(assert!(second.as_mut().poll(cx).is_pending()))
+        })
+        .await;
+        assert_eq!(first.await.unwrap(), 1);
+        tx.send(2).await.unwrap();
+        assert_eq!(second.await.unwrap(), 2);
+    });
+}
+
+#[test]
+fn a_receive_is_over_though_the_sender_it_wakes_panics() {
+    run(async {
+        let (tx, rx) = channel(1);
+        tx.send(1).await.unwrap();
+        let mut send = Box::pin(tx.send(2));
+        assert!(send.as_mut().poll(&mut Context::from_waker(&mine())).is_pending());
+        let mut recv = Box::pin(rx.recv());
+        poll_fn(|cx| {
+            let mut poll = || drop(recv.as_mut().poll(cx));
+            assert_eq!(panic_text(&mut poll), "woken");
+            Poll::Ready(assert!(panic_text(&mut poll).contains("polled again")))
+        })
+        .await;
+        send.await.unwrap();
+        assert_eq!(rx.recv().await.unwrap(), 2);
     });
 }
