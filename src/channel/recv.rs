@@ -87,9 +87,9 @@ impl<'a, T> Receiving<'a, T> {
             Ok((item, moved_up)) => {
                 drop(machine);
                 admitted.count();
-                // First: a waker may panic.
-                self.phase = Phase::Finished;
                 if let Some(parked) = moved_up {
+                    // First: a waker may panic.
+                    self.phase = Phase::Finished;
                     parked.wake_apart();
                 }
                 Some(Poll::Ready(item))

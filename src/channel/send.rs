@@ -90,9 +90,9 @@ impl<'a, T> Sending<'a, T> {
             Some(receiver) => {
                 drop(machine);
                 admitted.count();
-                // First: a waker may panic.
-                self.phase = Phase::Finished;
                 if let Some(parked) = receiver {
+                    // First: a waker may panic.
+                    self.phase = Phase::Finished;
                     parked.wake_apart();
                 }
                 Some(Poll::Ready(()))
