@@ -2,6 +2,9 @@
 //!
 //! Touched only by the holder of the node's owner. The deadline is armed (has a timer) while the scope waits and is not
 //! cancelled; a scope whose body never waits touches no timer and reads no clock.
+//!
+//! Invariant: while a slot is plain, it has no waker, timer, reason or handle, and was linked when it began. So it can be
+//! ended without looking for them; whatever sets one of these first makes it plain no more.
 
 use super::{Deadline, ScopeShared};
 use crate::error::{Reason, ReasonKind};

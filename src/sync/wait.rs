@@ -88,7 +88,7 @@ pub(crate) fn poll_queued<S>(queue: &impl Queue<S>, key: Key, place: Place, cx: 
 
 /// What follows from a poll, with the lock released. Panics as [`poll_queued`].
 #[inline]
-pub(crate) fn follow_up<S>(
+fn follow_up<S>(
     queue: &impl Queue<S>,
     progress: Progress<S, Parked>,
     key: Key,

@@ -30,12 +30,12 @@ impl Checkpoint {
 
     #[inline(always)]
     pub(crate) fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cancelled>> {
+        context::count_checkpoint();
         if park::is_cancelled() {
             return self.deliver(cx);
         }
         match self.stage {
             Stage::Start => {
-                context::count_checkpoint();
                 self.stage = Stage::Yielded;
                 wake::wake_self(cx);
                 Poll::Pending

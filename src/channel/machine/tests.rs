@@ -284,6 +284,9 @@ impl Run {
         };
         let value = self.next;
         self.next += 1;
+        if self.random.below(2) == 0 && self.send_plainly(handle, value) {
+            return;
+        }
         match self.channel.try_send(&mut Some(value)) {
             Ok(_) => self.sent.push(value),
             Err(SendRefusal::Full) => {
@@ -293,6 +296,24 @@ impl Run {
             }
             Err(refusal) => assert_eq!((refusal, self.receivers.len()), (SendRefusal::Broken, 0)),
         }
+    }
+
+    /// By the short ways, as far as they go. False: nothing was done.
+    fn send_plainly(&mut self, handle: HandleId, value: u32) -> bool {
+        let mut offered = Some(value);
+        if self.channel.try_send_plainly(&mut offered).is_some() {
+            assert_eq!(offered, None);
+            self.sent.push(value);
+            return true;
+        }
+        assert_eq!(offered, Some(value));
+        if !self.channel.must_wait_to_send() {
+            return false;
+        }
+        let wait = Fake::new(value);
+        let key = self.channel.queue_send_plainly(handle, wait.clone(), &mut offered);
+        self.sends.push((key, wait, value));
+        true
     }
 
     fn receive(&mut self) {
@@ -315,6 +336,11 @@ impl Run {
 
     fn poll_or_drop_send(&mut self) {
         let (key, wait, value) = self.sends.swap_remove(self.random.below(self.sends.len()));
+        let was_taken = |slot: &mut SendSlot<u32>| slot.value.is_none().then_some(());
+        if self.random.below(2) == 0 && self.channel.sending.take_done(key, was_taken).is_some() {
+            self.sent.push(value);
+            return;
+        }
         let left = match self.channel.sending.poll(key, &cx()) {
             Progress::Done(slot) => slot.value,
             Progress::Cancelled(slot, _) => {
@@ -333,6 +359,12 @@ impl Run {
         if self.random.below(3) == 0 {
             self.discarded.extend(self.channel.leave_recv(key).value);
             return;
+        }
+        if self.random.below(2) == 0 {
+            if let Some(item) = self.channel.receiving.take_done(key, |slot| slot.item.take()) {
+                self.received.push(item);
+                return;
+            }
         }
         match self.channel.receiving.poll(key, &cx()) {
             Progress::Done(slot) => self.received.extend(slot.item),
