@@ -6,6 +6,8 @@
 //! scopes, errors, deadlines, budgets, names or instruments, and there is one thread. So it stands for scale: how far a
 //! target, or trine, is from what the machine can do.
 
+pub(super) mod levels;
+
 use std::{
     cell::{Cell, UnsafeCell},
     future::Future,
@@ -73,38 +75,66 @@ struct Value<T> {
 
 thread_local! {
     static CURRENT: Cell<*const Slot> = const { Cell::new(ptr::null()) };
-    static QUEUE: Queue = const { Queue { head: Cell::new(ptr::null()), tail: Cell::new(ptr::null()) } };
+    static QUEUE: Queue<Slot> = const { Queue::new() };
 }
 
-struct Queue {
-    head: Cell<*const Slot>,
-    tail: Cell<*const Slot>,
+/// What stands on a queue.
+trait Queued {
+    fn behind(&self) -> &Cell<*const Self>;
 }
 
-impl Queue {
-    /// # Safety
-    /// The slot is in use, and not queued.
+impl Queued for Slot {
     #[inline(always)]
-    unsafe fn push(&self, slot: *const Slot) {
+    fn behind(&self) -> &Cell<*const Self> {
+        &self.behind
+    }
+}
+
+struct Queue<T> {
+    head: Cell<*const T>,
+    tail: Cell<*const T>,
+}
+
+impl<T: Queued> Queue<T> {
+    const fn new() -> Self {
+        Self { head: Cell::new(ptr::null()), tail: Cell::new(ptr::null()) }
+    }
+
+    /// # Safety
+    /// It is in use for as long as it is queued, and not queued yet.
+    #[inline(always)]
+    unsafe fn push(&self, item: *const T) {
         // SAFETY: by contract; so is the last one.
         unsafe {
-            (*slot).is_queued.set(true);
-            (*slot).behind.set(ptr::null());
-            let tail = self.tail.replace(slot);
-            if tail.is_null() { self.head.set(slot) } else { (*tail).behind.set(slot) }
+            (*item).behind().set(ptr::null());
+            let tail = self.tail.replace(item);
+            if tail.is_null() { self.head.set(item) } else { (*tail).behind().set(item) }
         }
     }
 
     #[inline(always)]
-    fn pop(&self) -> Option<*const Slot> {
-        let slot = self.head.get();
-        // SAFETY: queued slots are in use.
-        let next = unsafe { slot.as_ref()? }.behind.get();
+    fn pop(&self) -> Option<*const T> {
+        let item = self.head.get();
+        // SAFETY: what is queued is in use.
+        let next = unsafe { item.as_ref()? }.behind().get();
         self.head.set(next);
         if next.is_null() {
             self.tail.set(next);
         }
-        Some(slot)
+        Some(item)
+    }
+}
+
+/// Queues a slot.
+///
+/// # Safety
+/// It is in use, and not queued.
+#[inline(always)]
+unsafe fn queue(slot: *const Slot) {
+    // SAFETY: by contract.
+    unsafe {
+        (*slot).is_queued.set(true);
+        QUEUE.with(|queue| queue.push(slot));
     }
 }
 
@@ -117,7 +147,7 @@ unsafe fn wake(slot: *const ()) {
     // SAFETY: no waker of these workloads outlives its child.
     unsafe {
         if !(*slot).is_queued.get() {
-            QUEUE.with(|queue| queue.push(slot));
+            queue(slot);
         }
     }
 }
@@ -195,7 +225,7 @@ impl Floor {
             (*slot).prev.set(last);
             (*slot).next.set(&raw const self.ring);
             self.ring.prev.set(slot);
-            QUEUE.with(|queue| queue.push(slot));
+            queue(slot);
         }
     }
 

@@ -11,8 +11,6 @@ mod floor;
 pub(crate) mod groups;
 mod handles;
 pub(crate) mod hosts;
-#[expect(unsafe_code, reason = "a nursery in plain code: its children are in slots of raw memory")]
-mod levels;
 pub(crate) mod local;
 #[cfg(feature = "tokio")]
 mod manners;

@@ -17,8 +17,8 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::task::JoinSet;
 
 use super::{
+    floor::levels,
     hosts::{on_tokio, on_trine},
-    levels,
 };
 use crate::harness::{Contender, Goal, Measurement, Metric, Stopwatch, Workload};
 

@@ -15,53 +15,37 @@ use std::{
     task::{Context, Poll, RawWaker, RawWakerVTable, Waker},
 };
 
-use super::wake::{Baton, answer, drive};
+use super::{
+    super::wake::{Baton, answer, drive},
+    Queue, Queued,
+};
 use crate::harness::Measurement;
 
 type Boxed = Pin<Box<dyn Future<Output = ()>>>;
 
 struct Child {
-    group: *const Queue,
+    home: *const Home,
     behind: Cell<*const Child>,
     is_queued: Cell<bool>,
     future: UnsafeCell<Boxed>,
 }
 
-struct Queue {
-    head: Cell<*const Child>,
-    tail: Cell<*const Child>,
+impl Queued for Child {
+    #[inline(always)]
+    fn behind(&self) -> &Cell<*const Self> {
+        &self.behind
+    }
+}
+
+/// What a child knows of its group.
+struct Home {
+    queue: Queue<Child>,
     /// Whom the group belongs to; null: the outermost.
     parent: Cell<*const Child>,
 }
 
 thread_local! {
     static CURRENT: Cell<*const Child> = const { Cell::new(ptr::null()) };
-}
-
-impl Queue {
-    /// # Safety
-    /// The child is alive, and not queued.
-    #[inline(always)]
-    unsafe fn push(&self, child: *const Child) {
-        // SAFETY: by contract; so is the last one.
-        unsafe {
-            (*child).behind.set(ptr::null());
-            let tail = self.tail.replace(child);
-            if tail.is_null() { self.head.set(child) } else { (*tail).behind.set(child) }
-        }
-    }
-
-    #[inline(always)]
-    fn pop(&self) -> Option<*const Child> {
-        let child = self.head.get();
-        // SAFETY: queued children are alive.
-        let next = unsafe { child.as_ref()? }.behind.get();
-        self.head.set(next);
-        if next.is_null() {
-            self.tail.set(next);
-        }
-        Some(child)
-    }
 }
 
 unsafe fn clone(child: *const ()) -> RawWaker {
@@ -74,9 +58,9 @@ unsafe fn wake(child: *const ()) {
     // SAFETY: no waker of this workload outlives its child, nor a child those around it.
     unsafe {
         while !at.is_null() && !(*at).is_queued.replace(true) {
-            let group = &*(*at).group;
-            group.push(at);
-            at = group.parent.get();
+            let home = &*(*at).home;
+            home.queue.push(at);
+            at = home.parent.get();
         }
     }
 }
@@ -87,18 +71,17 @@ static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake, forget);
 
 /// A group as a future: ready when its children are.
 struct Group {
-    queue: Box<Queue>,
+    home: Box<Home>,
     children: Box<[Child]>,
     left: usize,
 }
 
 impl Group {
     fn new(children: Vec<Boxed>) -> Self {
-        let new_cell = || Cell::new(ptr::null());
-        let queue = Box::new(Queue { head: new_cell(), tail: new_cell(), parent: Cell::new(ptr::null()) });
-        let group: *const Queue = &raw const *queue;
+        let home = Box::new(Home { queue: Queue::new(), parent: Cell::new(ptr::null()) });
+        let at: *const Home = &raw const *home;
         let new_child = |future| Child {
-            group,
+            home: at,
             behind: Cell::new(ptr::null()),
             is_queued: Cell::new(true),
             future: UnsafeCell::new(future),
@@ -106,9 +89,9 @@ impl Group {
         let children: Box<[Child]> = children.into_iter().map(new_child).collect();
         for child in &children {
             // SAFETY: it stays where it is.
-            unsafe { queue.push(child) };
+            unsafe { home.queue.push(child) };
         }
-        Self { queue, left: children.len(), children }
+        Self { home, left: children.len(), children }
     }
 
     /// Polls the children that are queued, and those that are queued meanwhile; true when all have ended.
@@ -117,8 +100,8 @@ impl Group {
         debug_assert!(self.left <= self.children.len());
         CURRENT.with(|current| {
             let around = current.get();
-            self.queue.parent.set(around);
-            while let Some(at) = self.queue.pop() {
+            self.home.parent.set(around);
+            while let Some(at) = self.home.queue.pop() {
                 // SAFETY: queued children are alive.
                 let child = unsafe { &*at };
                 child.is_queued.set(false);
@@ -149,7 +132,7 @@ impl Future for Group {
 }
 
 /// The handshake with a leaf so many groups deep.
-pub(super) fn nested(ops: usize, depth: usize) -> Measurement {
+pub(in super::super) fn nested(ops: usize, depth: usize) -> Measurement {
     fn level(baton: Arc<Baton>, ops: usize, depth: usize) -> Boxed {
         if depth == 1 {
             return Box::pin(answer(baton, ops));
