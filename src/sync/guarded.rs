@@ -2,8 +2,8 @@
 //!
 //! Everything goes through [`Guarded::with`], or [`Guarded::lock_here`] where the code of the section is to be compiled in
 //! place. The rules for a section: a few loads and stores, no call into user code, no waker cloned, woken or dropped, no
-//! user value dropped. What has to be woken or dropped is moved out. Nesting is allowed in one place only, where a condition moves a waiter to a mutex: always condition
-//! first, then mutex.
+//! user value dropped. What has to be woken or dropped is moved out. Nesting is allowed in one place only, where a
+//! condition moves a waiter to a mutex: always condition first, then mutex.
 //!
 //! Protocol. `bias` is `UNSET`, a root, or `REVOKED`, and only moves in that direction:
 //!
