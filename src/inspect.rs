@@ -5,7 +5,7 @@ use crate::nursery::core::{CoreSlot, Panic};
 use crate::sched::context;
 use crate::sched::node::{Kind, Node};
 use crate::sched::root::Root;
-use crate::task::header::{Header, QUEUED};
+use crate::task::header::Header;
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
@@ -29,7 +29,7 @@ fn info(h: &Header) -> TaskInfo {
 
 /// The task that the nursery of `h` is in; bodies and branches in between do not count.
 fn parent(h: &Header) -> Option<u64> {
-    let core = h.core.get();
+    let core = h.core();
     if core.is_null() {
         return None;
     }
@@ -39,7 +39,7 @@ fn parent(h: &Header) -> Option<u64> {
         while !at.is_null() {
             if (*at).kind == Kind::Task {
                 let task = &*at.cast::<Header>();
-                if task.core.get().is_null() || task.vtable.get().is_child {
+                if task.core().is_null() || task.vtable.get().is_child {
                     return Some(task.task_id().0);
                 }
             }
@@ -194,7 +194,7 @@ unsafe fn describe(n: &Node) -> String {
         Kind::Task => {
             // SAFETY: the kind says so.
             let h = unsafe { &*std::ptr::from_ref(n).cast::<Header>() };
-            let mut line = if h.core.get().is_null() {
+            let mut line = if h.core().is_null() {
                 "main".to_owned()
             } else if h.vtable.get().is_child {
                 format!("child {}", h.task_id().0 & 0xff_ffff_ffff)
@@ -206,7 +206,7 @@ unsafe fn describe(n: &Node) -> String {
             if let Some(name) = h.name() {
                 line = format!("{line} `{name}`");
             }
-            match h.wait().filter(|_| !h.has(QUEUED)) {
+            match h.wait() {
                 Some(wait) => format!("{line}: waits in {} at {}", wait.op, place(wait.at)),
                 None => line,
             }
@@ -267,7 +267,7 @@ pub fn statistics() -> Statistics {
             let n = &*node;
             if n.kind == Kind::Task {
                 let h = &*node.cast::<Header>();
-                tasks += usize::from(h.core.get().is_null() || h.vtable.get().is_child);
+                tasks += usize::from(h.core().is_null() || h.vtable.get().is_child);
             }
             stack.extend(n.inner());
         }

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// How often a judgement is put off because somebody was just told.
-pub(crate) const ROUNDS: u16 = 100;
+pub(crate) const ROUNDS: u8 = 100;
 
 /// The root of a future's own, if it is the outermost; made at its first poll. It stays the future's if the poll panics.
 #[inline(always)]
@@ -345,7 +345,7 @@ pub(crate) fn judge(node: &Node, cancelled_before: bool, told: bool, cx: &Contex
         // SAFETY: the context's task is alive.
         let woken = !task.is_null()
             && wake::header_of(cx.waker()) == Some(task)
-            && unsafe { (*task).has(QUEUED) || ((*task).core.get().is_null() && main_is_woken(task)) };
+            && unsafe { (*task).has(QUEUED) || ((*task).core().is_null() && main_is_woken(task)) };
         if woken {
             node.rounds.set(node.rounds.get() + 1);
             return Judgement::Wait;

@@ -15,7 +15,7 @@ use super::join::JoinState;
 use crate::cancel::region::{Judgement, judge};
 use crate::error::TaskError;
 use crate::sched::context::{self, Ambient, BatchFrame, Restore};
-use crate::sched::node::{self, AWAY, EFFECTIVE, EXTRAS};
+use crate::sched::node::{self, AWAY, EFFECTIVE, EXTRAS, FLAGS};
 use crate::sched::root::{Root, Special};
 use crate::sched::wakes::{Later, Wakes};
 use crate::task::header::{self, DONE, End, Header, QUEUED};
@@ -111,7 +111,7 @@ impl CoreSlot {
             let at = self.head.get();
             // SAFETY: queued tasks are alive; the last one of the batch is on the queue until it is taken here.
             let h = unsafe { &*at };
-            let next = h.next_ready.get();
+            let next = h.next_ready();
             self.head.set(next);
             if next.is_null() {
                 self.tail.set(next);
@@ -154,7 +154,7 @@ impl CoreSlot {
         while !at.is_null() {
             batch.push(at);
             // SAFETY: queued tasks are alive.
-            at = unsafe { (*at).next_ready.get() };
+            at = unsafe { (*at).next_ready() };
         }
         match root.order.get() {
             Order::Fifo => unreachable!("looked at above"),
@@ -194,7 +194,7 @@ unsafe fn poll_task<E: TaskError, const HOW: u8>(h: &Header, root: &Root, a: &Am
         if h.has(DONE | EFFECTIVE | EXTRAS | AWAY) {
             poll_uncommonly::<E>(h, frame);
         } else {
-            // It was `QUEUED`; a task is no shield.
+            // It was `QUEUED`; a task is no shield. What it waited in is forgotten.
             h.node.set_flags(0);
             poll_live::<E, HOW>(h, root, a, frame, |cx| {
                 if h.node.is_effective() { judge_task(h, root, false, false, cx) } else { true }
@@ -217,7 +217,7 @@ unsafe fn poll_uncommonly<E: TaskError>(h: &Header, frame: &BatchFrame) {
             // It was woken in the very poll in which it ended; only the queue still knew it.
             return forget_done(h);
         }
-        h.clear(QUEUED);
+        h.clear_queued();
         poll_live::<E, SPECIAL>(h, root, a, frame, |cx| {
             // The shield of a scope around may have gone up meanwhile.
             let told = cancelled_before && root.deliveries.get() != deliveries;
@@ -240,7 +240,6 @@ unsafe fn poll_live<E: TaskError, const HOW: u8>(
     frame: &BatchFrame,
     goes_on: impl FnOnce(&Context<'_>) -> bool,
 ) {
-    h.forget_wait();
     let vtable = h.vtable.get();
     a.node.set(&h.node);
     a.task.set(h);
@@ -272,7 +271,7 @@ unsafe fn poll_live<E: TaskError, const HOW: u8>(
             Ok(Poll::Ready(Ok(()))) => {
                 let is_watched = HOW == SPECIAL && root.instrumented.get();
                 let end = vtable.end;
-                if end == End::Leaves && !is_watched && h.node.flags() == 0 {
+                if end == End::Leaves && !is_watched && h.node.flags() & FLAGS == 0 {
                     drop_and_leave(h, root, frame);
                 } else if end == End::Leaves || is_watched || !node::retire_plainly(&h.node, 0, DONE) {
                     end_task(h, frame);
@@ -301,7 +300,7 @@ unsafe fn drop_and_leave(h: &Header, root: &Root, frame: &BatchFrame) {
                 leave_plainly(h, End::Drops, root, frame);
             }
             dropped => {
-                let panicked = |panic| (*h.core.get()).panicked(panic, root, h);
+                let panicked = |panic| h.core_around().panicked(panic, root, h);
                 finish_task(h, frame.guard(), dropped.map_or_else(panicked, |()| Wakes::none()));
             }
         }
@@ -317,7 +316,7 @@ unsafe fn drop_and_leave(h: &Header, root: &Root, frame: &BatchFrame) {
 unsafe fn leave_plainly(h: &Header, end: End, root: &Root, frame: &BatchFrame) {
     debug_assert!(end != End::Leaves);
     // SAFETY: a task's nursery outlives it.
-    let core = unsafe { &*h.core.get() };
+    let core = unsafe { h.core_around() };
     // SAFETY: by contract.
     unsafe {
         if end == End::Drops {
@@ -327,9 +326,7 @@ unsafe fn leave_plainly(h: &Header, end: End, root: &Root, frame: &BatchFrame) {
             return settle_apart(h, core, frame.guard());
         }
     }
-    let live = core.live.get() - 1;
-    core.live.set(live);
-    if !core.notified.get() && live == 0 {
+    if !core.notified.get() && core.is_done() {
         wake_parent_apart(core, frame.guard());
     }
 }
@@ -351,20 +348,19 @@ fn wake_parent_apart(core: &CoreSlot, after: Restore<&BatchFrame>) {
 unsafe fn settle_apart(h: &Header, core: &CoreSlot, after: Restore<&BatchFrame>) {
     let mut wakes = Wakes::none();
     drop(after);
-    core.live.set(core.live.get() - 1);
     // SAFETY: by contract.
     unsafe {
         let settled = settle(h, true, &mut wakes);
         if settled.unclaimed {
             // The frame is put back already.
-            wakes.append(drop_unclaimed(h, BatchFrame::save(&*context::pointer()).guard()));
+            wakes.append(drop_unclaimed(h, core, BatchFrame::save(&*context::pointer()).guard()));
         }
         if settled.last {
             // Neither task nor handle looks at it any more.
             give_back(h);
         }
     }
-    if core.live.get() == 0 {
+    if core.is_done() {
         wakes.parent(core);
     }
     wakes.wake();
@@ -424,7 +420,7 @@ unsafe fn abandon_task(h: &Header, frame: &BatchFrame) {
 #[cold]
 unsafe fn fail_task(h: &Header, panic: Panic, frame: &BatchFrame) {
     // SAFETY: as the caller's.
-    unsafe { end_badly(h, frame, || (*h.core.get()).panicked(panic, &*context::root(), h)) }
+    unsafe { end_badly(h, frame, || h.core_around().panicked(panic, &*context::root(), h)) }
 }
 
 /// A task has returned an error: it goes to the nursery that the task belongs to now (a `started` may have moved it).
@@ -449,7 +445,7 @@ unsafe fn end_badly(h: &Header, frame: &BatchFrame, tell: impl FnOnce() -> Wakes
     let wakes = catch_unwind(AssertUnwindSafe(tell));
     // SAFETY: as the caller's.
     unsafe {
-        let wakes = wakes.unwrap_or_else(|panic| (*h.core.get()).panicked(panic, &*context::root(), h));
+        let wakes = wakes.unwrap_or_else(|panic| h.core_around().panicked(panic, &*context::root(), h));
         finish_task(h, after, wakes);
     }
 }
@@ -459,13 +455,13 @@ unsafe fn end_badly(h: &Header, frame: &BatchFrame, tell: impl FnOnce() -> Wakes
 /// # Safety
 /// `settle` said so.
 #[cold]
-unsafe fn drop_unclaimed(h: &Header, after: Restore<&BatchFrame>) -> Wakes {
+unsafe fn drop_unclaimed(h: &Header, core: &CoreSlot, after: Restore<&BatchFrame>) -> Wakes {
     drop(after);
-    // SAFETY: by contract; the root is held, and the context's; a task's nursery outlives it.
+    // SAFETY: by contract; the root is held, and the context's.
     unsafe {
         match catch_unwind(AssertUnwindSafe(|| (h.vtable.get().drop_unclaimed)(h))) {
             Ok(()) => Wakes::none(),
-            Err(panic) => (*h.core.get()).panicked(panic, &*context::root(), h),
+            Err(panic) => core.panicked(panic, &*context::root(), h),
         }
     }
 }
@@ -491,7 +487,7 @@ unsafe fn finish_task(h: &Header, after: Restore<&BatchFrame>, mut wakes: Wakes)
     }
     // SAFETY: a task's nursery outlives it. Looked at only now: what was dropped may have said `started`. The root is
     // held, and the context's.
-    let (core, root) = unsafe { (&*h.core.get(), &*context::root()) };
+    let (core, root) = unsafe { (h.core_around(), &*context::root()) };
     if let Err(panic) = dropped {
         wakes.append(core.panicked(panic, root, h));
     }
@@ -500,7 +496,6 @@ unsafe fn finish_task(h: &Header, after: Restore<&BatchFrame>, mut wakes: Wakes)
     // SAFETY: held.
     wakes.extend(unsafe { crate::inspect::to_be_told(h) }.map(Later::Tell));
     wakes.extend(h.node.take_extras().map(|extras| Later::Exit(extras, h.task_id())));
-    core.live.set(core.live.get() - 1);
     // SAFETY: the future is gone.
     wakes.append(unsafe { node::retire(&h.node) });
     // The slot itself waits for the ready queue, if it is on it.
@@ -509,13 +504,13 @@ unsafe fn finish_task(h: &Header, after: Restore<&BatchFrame>, mut wakes: Wakes)
         let settled = settle(h, !h.has(QUEUED), &mut wakes);
         if settled.unclaimed {
             // The frame is put back already.
-            wakes.append(drop_unclaimed(h, BatchFrame::save(&*context::pointer()).guard()));
+            wakes.append(drop_unclaimed(h, core, BatchFrame::save(&*context::pointer()).guard()));
         }
         if settled.last {
             give_back(h);
         }
     }
-    if core.live.get() == 0 {
+    if core.is_done() {
         wakes.parent(core);
     }
     wakes.wake();

@@ -136,7 +136,7 @@ where
     unsafe {
         let slot = root.pool.allocate(root, vtable.class).cast::<Header>();
         ptr::write(Child::<F, E, IS_CHILD>::fut(slot), fut);
-        (*slot).begin(root, vtable, core);
+        (*slot).begin(root, vtable);
         core.adopt_new(&*slot, root, &core.group);
         slot
     }

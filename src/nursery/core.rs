@@ -5,7 +5,7 @@
 //! - every live task of the nursery is linked: the body under the nursery's node, children under `group`;
 //! - a task is on the ready queue iff it is `QUEUED`;
 //! - `notified` is set from the moment the parent was woken (or the nursery's poll began) until that poll ends;
-//! - `live` counts the tasks that have not ended.
+//! - a task that has ended is linked no more: the nursery is done when nothing is inside of it but its empty group.
 
 use super::errors::Errors;
 use super::join::{JoinState, Settled};
@@ -22,6 +22,7 @@ use crate::task::header::{self, DONE, End, Header, QUEUED};
 use crate::task::wake::{self, WakeRef};
 use std::any::Any;
 use std::cell::RefCell;
+use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::ptr;
 use std::task::Context;
@@ -44,7 +45,6 @@ pub(crate) struct CoreSlot {
     pub(crate) notified: Cell<bool>,
     pub(super) head: Cell<*const Header>,
     pub(super) tail: Cell<*const Header>,
-    pub(crate) live: Cell<usize>,
     /// A hold on the own node, while there is work left that a judgement must wait for.
     busy: Cell<bool>,
     /// The `Errors<E>` of the nursery.
@@ -67,7 +67,6 @@ impl CoreSlot {
             notified: Cell::new(false),
             head: Cell::new(ptr::null()),
             tail: Cell::new(ptr::null()),
-            live: Cell::new(0),
             busy: Cell::new(false),
             typed: Cell::new(ptr::null()),
             panic: Cell::new(None),
@@ -84,6 +83,20 @@ impl CoreSlot {
             Node::settle_in(&raw const (*this).scope.node);
             Node::settle_in(&raw const (*this).group);
         }
+    }
+
+    /// The nursery of a task that is linked under `parent`, which is the nursery's node or its group.
+    ///
+    /// # Safety
+    /// As said.
+    #[inline(always)]
+    pub(crate) unsafe fn of_parent(parent: *const Node) -> *const Self {
+        // SAFETY: a parent is alive.
+        if unsafe { (*parent).kind } == Kind::Group {
+            return parent.wrapping_byte_sub(mem::offset_of!(Self, group)).cast();
+        }
+        rarely();
+        parent.cast()
     }
 
     pub(crate) fn node(&self) -> *const Node {
@@ -117,7 +130,7 @@ impl CoreSlot {
             node::link_new(&core.group, core.node());
             // The rest is as `end` has left it.
             debug_assert!(core.head.get().is_null() && core.tail.get().is_null());
-            debug_assert!(core.live.get() == 0 && !core.busy.get());
+            debug_assert!(!core.busy.get());
             core.around.set(context::task());
             core.notified.set(true);
             core.typed.set(errors.cast());
@@ -127,14 +140,20 @@ impl CoreSlot {
 
     #[inline(always)]
     pub(crate) fn push_ready(&self, h: &Header) {
-        h.next_ready.set(ptr::null());
+        h.set_next_ready(ptr::null());
         let tail = self.tail.replace(h);
         if tail.is_null() {
             self.head.set(h);
         } else {
             // SAFETY: queued tasks are alive.
-            unsafe { (*tail).next_ready.set(h) };
+            unsafe { (*tail).set_next_ready(h) };
         }
+    }
+
+    /// Have all tasks ended?
+    #[inline(always)]
+    pub(crate) fn is_done(&self) -> bool {
+        !self.group.has_inner() && self.scope.node.has_only(&self.group)
     }
 
     pub(crate) fn has_ready(&self) -> bool {
@@ -287,7 +306,6 @@ impl CoreSlot {
     pub(crate) unsafe fn adopt_new(&self, h: &Header, root: &Root, under: *const Node) {
         // SAFETY: by contract. A task that is born cancelled wakes nobody: it is `QUEUED` since it was begun.
         unsafe { node::link_new(&h.node, under) };
-        self.live.set(self.live.get() + 1);
         self.push_ready(h);
         if !context::ambient(|a| a.locals.get()).is_null() {
             inherit(h);
@@ -391,8 +409,6 @@ impl CoreSlot {
             return false;
         }
         debug_assert!(!self.busy.get() && self.tail.get().is_null());
-        // A nursery that was dropped had some.
-        self.live.set(0);
         self.typed.set(ptr::null());
         self.parent_task.set(ptr::null());
         drop(self.parent.take());
@@ -423,12 +439,11 @@ impl CoreSlot {
             // Nobody but the queue knows its tasks any more.
             let mut at = core.head.replace(ptr::null());
             while !at.is_null() {
-                let next = (*at).next_ready.get();
+                let next = (*at).next_ready();
                 release_task(&*at, &mut wakes);
                 at = next;
             }
             core.tail.set(ptr::null());
-            core.live.set(0);
             core.busy.set(false);
             core.typed.set(ptr::null());
             core.parent_task.set(ptr::null());
@@ -441,6 +456,11 @@ impl CoreSlot {
         }
     }
 }
+
+/// Makes a branch one: what is chosen by a condition has to wait for what is compared.
+#[cold]
+#[inline]
+const fn rarely() {}
 
 /// A new child inherits the task locals in force, of which there are some.
 #[cold]
@@ -458,7 +478,7 @@ pub(crate) fn keep_first(first: &mut Option<Panic>, f: impl FnOnce()) {
         match first {
             None => *first = Some(panic),
             // Its payload may panic when it is dropped.
-            Some(_) => std::mem::forget(panic),
+            Some(_) => mem::forget(panic),
         }
     }
 }
@@ -468,7 +488,7 @@ pub(crate) fn go_on(panic: Option<Panic>) {
     let Some(panic) = panic else { return };
     if std::thread::panicking() {
         // Its payload may panic when it is dropped.
-        std::mem::forget(panic);
+        mem::forget(panic);
     } else {
         resume_unwind(panic);
     }

@@ -47,7 +47,7 @@ impl<E> Errors<E> {
 #[cold]
 pub(crate) unsafe fn store_error<E: TaskError>(h: &Header, e: E) -> Wakes {
     // SAFETY: by contract.
-    let core = unsafe { &*h.core.get() };
+    let core = unsafe { h.core_around() };
     let mut error = Some(e);
     for node in [&h.node, &core.group] {
         if (ptr::eq(node, &h.node) || h.vtable.get().in_group) && node.is_called() && !node.parent_is_effective() {

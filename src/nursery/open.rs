@@ -367,7 +367,7 @@ where
             let slot = root.pool.allocate(root, Self::BODY.class).cast::<BodyCell>();
             (*slot.cast_mut()).cell = ptr::from_ref(self).cast();
             let header = &*slot.cast::<Header>();
-            header.begin(root, Self::BODY, core);
+            header.begin(root, Self::BODY);
             core.adopt_new(header, root, core.node());
         }
     }
@@ -401,7 +401,7 @@ where
         if let Some(inbox) = shared.inbox.get() {
             return self.end_poll_with_inbox(inbox, core, root, cx);
         }
-        if core.live.get() == 0 {
+        if core.is_done() {
             return Poll::Ready(());
         }
         self.end_poll::<OUTERMOST>(core, root, cx, false);
@@ -432,7 +432,7 @@ where
     fn end_poll_with_inbox(&self, inbox: &Inbox, core: &CoreSlot, root: &Root, cx: &Context<'_>) -> Poll<()> {
         self.take_in(inbox, core, root);
         let starts = inbox.starts();
-        if core.live.get() == 0 && starts == 0 && inbox.close_if_empty() {
+        if core.is_done() && starts == 0 && inbox.close_if_empty() {
             return Poll::Ready(());
         }
         inbox.set_waker(core.parent_clone());
@@ -614,15 +614,12 @@ struct BodyCell {
 pub(crate) unsafe fn move_task(h: &Header, to: &CoreSlot) -> Wakes {
     // SAFETY: by contract.
     unsafe {
-        let from = &*h.core.get();
+        let from = h.core_around();
         let queued = h.has(crate::task::header::QUEUED);
         if queued {
             from.unqueue_all();
         }
         let mut wakes = node::unlink(&h.node);
-        from.live.set(from.live.get() - 1);
-        h.core.set(to);
-        to.live.set(to.live.get() + 1);
         if queued {
             to.push_ready(h);
             wakes.parent(to);

@@ -114,7 +114,7 @@ impl<T> Racing<T> {
         core.set_busy(false);
         // SAFETY: held.
         unsafe { core.run_batches_apart::<Error>(root) };
-        if core.live.get() > 0 {
+        if !core.is_done() {
             core.notified.set(false);
             if core.has_ready() {
                 core.notified.set(true);

@@ -124,7 +124,7 @@ where
         let head = slot.cast::<JoinHead<T>>();
         JoinCell::init_at((&raw const (*head).join).cast_mut(), root, Location::caller());
         ptr::write(Spawned::<F, T, E>::fut(slot), fut);
-        (*slot).begin(root, vtable, core);
+        (*slot).begin(root, vtable);
         // First: it must leave the slot also if an instrument panics.
         let handle = Handle::new(head);
         core.adopt_new(&*slot, root, &core.group);

@@ -32,7 +32,7 @@ use crate::sched::remote::{self, Mail, SlotPtr};
 use crate::sched::root::Root;
 use crate::sched::sync::{Mutex, MutexGuard};
 use crate::sched::wakes::Wakes;
-use crate::task::header::Header;
+use crate::task::header::{APART, Header};
 use crate::task::{is_polled_within, wake};
 use std::fmt;
 use std::future::Future;
@@ -101,7 +101,7 @@ impl<P> StartCell<P> {
                 return;
             }
             // SAFETY: by contract.
-            let private = unsafe { &*h.core.get() };
+            let private = unsafe { h.core_around() };
             if private.scope.node.is_effective() {
                 state.phase = Phase::Kept;
                 return;
@@ -289,14 +289,14 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
         // One batch only: a child that says `started` to a nursery of another root must not run on under this one.
         // SAFETY: held.
         unsafe { core.run_one_batch::<E>(root) };
-        if self.cell.phase() == Phase::Started && core.live.get() > 0 {
+        if self.cell.phase() == Phase::Started && !core.is_done() {
             // SAFETY: the child is in its private nursery, and not being polled.
             unsafe { self.decide_now() };
         }
         if let Some(value) = self.moved() {
             return Poll::Ready(Ok(value));
         }
-        if core.live.get() == 0 {
+        if core.is_done() {
             let panic = core.panic.take();
             let error = self.errors.get().take().pop();
             let value = self.cell.lock().value.take();
@@ -333,14 +333,13 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
                 return;
             }
             // The nursery is another root's.
-            let core = &*h.core.get();
+            let core = h.core_around();
             let limbo = Root::limbo();
             let wakes = {
                 let _hold = limbo.hold();
                 core.unqueue_all();
                 let mut wakes = node::unlink(&h.node);
-                core.live.set(core.live.get() - 1);
-                h.core.set(ptr::null());
+                h.set(APART);
                 wakes.append(node::rehome(&h.node, context::root(), limbo));
                 wakes
             };
@@ -446,11 +445,10 @@ impl Handed {
             let mut wakes = {
                 let _hold = limbo.hold();
                 let wakes = node::rehome(node, limbo, root);
-                h.clear(crate::task::header::QUEUED);
-                h.core.set(core);
+                h.clear_queued();
+                h.clear(APART);
                 wakes
             };
-            core.live.set(core.live.get() + 1);
             wakes.append(node::link(node, &core.group));
             wakes.wake();
             crate::task::header::wake_local(h);

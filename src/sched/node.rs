@@ -27,22 +27,24 @@ pub(crate) use tree::{
 use super::context;
 use super::polled::Polled;
 use super::root::Root;
-use super::sync::{AtomicPtr, AtomicU8, AtomicU64, Cell, Ordering};
+use super::sync::{AtomicPtr, AtomicU16, AtomicU64, Cell, Ordering};
 use super::wakes::{Later, Wakes};
 use crate::task::header::{DONE, Extras};
 use crate::task::wake::WakeRef;
 use std::mem;
 use std::ptr;
 
-pub(crate) const CALLED: u8 = 1;
-pub(crate) const SHIELD: u8 = 2;
-pub(crate) const EFFECTIVE: u8 = 4;
+pub(crate) const CALLED: u16 = 1;
+pub(crate) const SHIELD: u16 = 2;
+pub(crate) const EFFECTIVE: u16 = 4;
 /// What the tree knows of a node.
-const TREE: u8 = CALLED | SHIELD | EFFECTIVE;
+const TREE: u16 = CALLED | SHIELD | EFFECTIVE;
 /// There are [`Extras`].
-pub(crate) const EXTRAS: u8 = 32;
+pub(crate) const EXTRAS: u16 = 32;
 /// The owner is not the home.
-pub(crate) const AWAY: u8 = 64;
+pub(crate) const AWAY: u16 = 64;
+/// All of them. The high byte of a task's says what it waits in.
+pub(crate) const FLAGS: u16 = 0xff;
 
 /// What a node is the head of; fixed for the life of the slot's memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,10 +64,10 @@ pub(crate) struct Node {
     /// The root whose holder may touch the rest; null if the slot is free. Changes only under the hold of the old one.
     owner: AtomicPtr<Root>,
     stamp: AtomicU64,
-    flags: AtomicU8,
+    flags: AtomicU16,
     pub(crate) kind: Kind,
     /// Judgements put off because something inside was still being told.
-    pub(crate) rounds: Cell<u16>,
+    pub(crate) rounds: Cell<u8>,
     holds: Cell<u32>,
     pub(crate) parent: Cell<*const Node>,
     /// The place in the parent's ring, if there is a parent.
@@ -184,7 +186,7 @@ impl Node {
             home,
             owner: AtomicPtr::new(ptr::null_mut()),
             stamp: AtomicU64::new(0),
-            flags: AtomicU8::new(if matches!(kind, Kind::Task) { DONE } else { 0 }),
+            flags: AtomicU16::new(if matches!(kind, Kind::Task) { DONE } else { 0 }),
             kind,
             rounds: Cell::new(0),
             holds: Cell::new(0),
@@ -266,7 +268,7 @@ impl Node {
     }
 
     #[inline(always)]
-    pub(crate) fn flags(&self) -> u8 {
+    pub(crate) fn flags(&self) -> u16 {
         self.flags.load(Ordering::Relaxed)
     }
 
@@ -291,12 +293,12 @@ impl Node {
     }
 
     #[inline(always)]
-    pub(crate) fn set_flags(&self, flags: u8) {
+    pub(crate) fn set_flags(&self, flags: u16) {
         self.flags.store(flags, Ordering::Relaxed);
     }
 
     /// Puts a free node to use under `root`, whose memory it is, not yet linked.
-    pub(crate) fn begin(&self, root: *const Root, flags: u8) {
+    pub(crate) fn begin(&self, root: *const Root, flags: u16) {
         self.rounds.set(0);
         self.parent.set(ptr::null());
         self.set_flags(if flags & CALLED != 0 { flags | EFFECTIVE } else { flags });
@@ -341,7 +343,7 @@ impl Node {
     /// Has it neither flags nor holds?
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
-        self.flags() == 0 && !self.has_holds()
+        self.flags() & FLAGS == 0 && !self.has_holds()
     }
 
     /// The first node inside.

@@ -127,7 +127,7 @@ impl Pool {
     #[cold]
     unsafe fn give_back(&self, node: *const Node, class: usize) {
         // SAFETY: in use by nobody.
-        unsafe { (*node).rounds.set(class as u16) };
+        unsafe { (*node).rounds.set(class as u8) };
         self.given_back.push(node, |top| Links::set(node, top));
     }
 

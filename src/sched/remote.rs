@@ -121,7 +121,7 @@ impl Mail {
                 Self::EndTask(slot) => {
                     let h = &*slot.0.cast::<Header>();
                     // Without a nursery there is no queue.
-                    h.clear(header::QUEUED);
+                    h.clear_queued();
                     wakes.append(crate::nursery::core::free_task(h));
                 }
                 Self::EndTimer(key) => wakes.waste((*root).timers.borrow_mut().remove(key).map(Waste::Target)),
@@ -319,7 +319,8 @@ unsafe fn wake_idle(header: *const Header, root: &'static Root, hold: Hold<'_, M
         }
         let passed_on = is_counted && ptr::eq(h.node.home_ptr(), root);
         let flags = h.node.flags();
-        let is_quiet = flags & (header::QUEUED | header::DONE) != 0 || wake::queue(h, flags);
+        let is_quiet =
+            flags & (header::QUEUED | header::DONE) != 0 || flags & header::APART == 0 && wake::queue(h, flags);
         if passed_on {
             root.count_dec_held();
         }

@@ -5,7 +5,7 @@ cfg_if::cfg_if! {
     if #[cfg(loom)] {
         pub(crate) use loom::cell::Cell;
         pub(crate) use loom::sync::atomic::{
-            AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence,
+            AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence,
         };
         pub(crate) use loom::sync::{Mutex, MutexGuard};
 
@@ -65,7 +65,7 @@ cfg_if::cfg_if! {
     } else {
         pub(crate) use std::cell::Cell;
         pub(crate) use std::sync::atomic::{
-            AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence,
+            AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence,
         };
         pub(crate) use AtomicBool as ConstBool;
         pub(crate) use std::sync::{Mutex, MutexGuard};

@@ -4,9 +4,10 @@
 //!
 //! - `QUEUED`: on its nursery's ready queue (or in the batch taken from it), exactly once.
 //! - `DONE`: the future is gone or going; the slot is about to be recycled, wakes are ignored.
+//! - `APART`: under no nursery, and so on no queue: a root's main task, or one on its way to another root.
 
 use crate::nursery::core::Core;
-use crate::sched::node::{Foreign, Kind, Node};
+use crate::sched::node::{FLAGS, Foreign, Kind, Node};
 use crate::sched::root::Root;
 use crate::sched::stack::{Linked, Place};
 use crate::sched::sync::{AtomicPtr, Cell};
@@ -23,8 +24,9 @@ use std::ptr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-pub(crate) const QUEUED: u8 = 8;
-pub(crate) const DONE: u8 = 16;
+pub(crate) const QUEUED: u16 = 8;
+pub(crate) const DONE: u16 = 16;
+pub(crate) const APART: u16 = 128;
 
 /// The poll of a task whose nursery has errors of type `E`.
 pub(crate) type PollTask<E> = unsafe fn(*const Header, &mut Context<'_>) -> Poll<Result<(), E>>;
@@ -137,6 +139,15 @@ pub(crate) struct Wait {
     pub(crate) at: &'static Location<'static>,
 }
 
+/// What a task has while it is queued, and what while it is not.
+#[derive(Clone, Copy)]
+union Turn {
+    /// Link in the ready queue, of a task that is `QUEUED`.
+    next: *const Header,
+    /// Where it waits, if its flags say in what.
+    waits_at: &'static Location<'static>,
+}
+
 /// See the module.
 #[repr(C)]
 pub(crate) struct Header {
@@ -146,20 +157,13 @@ pub(crate) struct Header {
     pub(crate) place: Place,
     /// The future is dropped, or about to be. Touched only by the one who polls or drops the task's nursery.
     pub(crate) gone: Cell<bool>,
-    /// Goes with `waits_at`.
-    waits_in: Cell<Op>,
     pub(crate) vtable: Cell<&'static VTable>,
-    /// The nursery whose ready queue this is for; null for a root's main task.
-    pub(crate) core: Cell<*const Core>,
-    /// Link in the ready queue.
-    pub(crate) next_ready: Cell<*const Header>,
-    /// Set by the wait, forgotten by the next poll; means nothing while the task is queued.
-    waits_at: Cell<Option<&'static Location<'static>>>,
+    turn: Cell<Turn>,
 }
 
-// A child whose future has 32 bytes takes two and a half lines of the processor's cache.
+// A child whose future has 16 bytes takes two lines of the processor's cache.
 #[cfg(all(not(loom), target_pointer_width = "64"))]
-const _: () = assert!(size_of::<Header>() == 128);
+const _: () = assert!(size_of::<Header>() == 112);
 
 impl Linked for Header {
     fn next(&self) -> &AtomicPtr<Self> {
@@ -190,31 +194,26 @@ impl Header {
             next_remote: AtomicPtr::new(ptr::null_mut()),
             place: Place::new(),
             gone: Cell::new(true),
-            waits_in: Cell::new(Op::Handle),
             vtable: Cell::new(&NO_FUTURE),
-            core: Cell::new(ptr::null()),
-            next_ready: Cell::new(ptr::null()),
-            waits_at: Cell::new(None),
+            turn: Cell::new(Turn { next: ptr::null() }),
         }
     }
 
     /// Puts a free slot to use, whose node is linked next; the future has been written by the caller.
     #[inline(always)]
-    pub(crate) fn begin(&self, root: &Root, vtable: &'static VTable, core: *const Core) {
+    pub(crate) fn begin(&self, root: &Root, vtable: &'static VTable) {
         self.node.begin_linked(root);
         self.node.set_flags(QUEUED);
         self.gone.set(false);
         self.vtable.set(vtable);
-        self.core.set(core);
         self.node.forget_id();
     }
 
     /// As [`Header::begin`], for a root's main task, which is under no node.
     pub(crate) fn begin_main(&self, root: &Root) {
         self.node.begin(root, 0);
-        self.begin(root, &NO_FUTURE, ptr::null());
-        self.clear(QUEUED);
-        self.forget_wait();
+        self.begin(root, &NO_FUTURE);
+        self.node.set_flags(APART);
     }
 
     /// Who it is, for as long as it has not ended. For the holder of its owner.
@@ -229,35 +228,76 @@ impl Header {
         TaskId(id)
     }
 
-    /// What the task waits in from now on, until its next poll.
+    /// The nursery whose ready queue this is for: the one that the task is linked under; null if it is `APART`.
     #[inline(always)]
-    pub(crate) fn set_wait(&self, op: Op, at: &'static Location<'static>) {
-        self.waits_in.set(op);
-        self.waits_at.set(Some(at));
+    pub(crate) fn core(&self) -> *const Core {
+        // SAFETY: a linked parent is alive; a task's is the node of its nursery or of the group in there.
+        unsafe { if self.node.parent.get().is_null() { ptr::null() } else { Core::of_parent(self.node.parent.get()) } }
     }
 
+    /// As [`Header::core`], of a task that is not `APART`.
+    ///
+    /// # Safety
+    /// It is linked, or was until it was retired, and its nursery is still there.
     #[inline(always)]
-    pub(crate) fn forget_wait(&self) {
-        self.waits_at.set(None);
+    pub(crate) unsafe fn core_around<'a>(&self) -> &'a Core {
+        // SAFETY: by contract.
+        unsafe { &*Core::of_parent(self.node.parent.get()) }
+    }
+
+    /// What the task waits in from now on, until it is queued: then it is to be polled, and waits no more.
+    #[inline(always)]
+    pub(crate) fn set_wait(&self, op: Op, at: &'static Location<'static>) {
+        let flags = self.node.flags();
+        // The place has that of the link in the queue.
+        if flags & QUEUED == 0 || flags & APART != 0 {
+            self.node.set_flags(op.among(flags));
+            self.turn.set(Turn { waits_at: at });
+        }
     }
 
     pub(crate) fn wait(&self) -> Option<Wait> {
-        self.waits_at.get().map(|at| Wait { op: self.waits_in.get(), at })
+        let flags = self.node.flags();
+        if flags & QUEUED != 0 {
+            return None;
+        }
+        // SAFETY: written with the operation; a task that was queued since has none.
+        Op::of(flags).map(|op| Wait { op, at: unsafe { self.turn.get().waits_at } })
+    }
+
+    /// The next one of the ready queue, or null. For one that is `QUEUED`.
+    #[inline(always)]
+    pub(crate) fn next_ready(&self) -> *const Self {
+        debug_assert!(self.has(QUEUED));
+        // SAFETY: written when it was queued.
+        unsafe { self.turn.get().next }
     }
 
     #[inline(always)]
-    pub(crate) fn has(&self, flag: u8) -> bool {
+    pub(crate) fn set_next_ready(&self, next: *const Self) {
+        debug_assert!(self.has(QUEUED));
+        self.turn.set(Turn { next });
+    }
+
+    #[inline(always)]
+    pub(crate) fn has(&self, flag: u16) -> bool {
         self.node.flags() & flag != 0
     }
 
     #[inline(always)]
-    pub(crate) fn set(&self, flag: u8) {
+    pub(crate) fn set(&self, flag: u16) {
         self.node.set_flags(self.node.flags() | flag);
     }
 
     #[inline(always)]
-    pub(crate) fn clear(&self, flag: u8) {
+    pub(crate) fn clear(&self, flag: u16) {
         self.node.set_flags(self.node.flags() & !flag);
+    }
+
+    /// It is on no queue any more, and has forgotten what it waited in before.
+    #[inline(always)]
+    pub(crate) fn clear_queued(&self) {
+        self.node.set_flags(self.node.flags() & FLAGS & !QUEUED);
     }
 
     pub(crate) fn with_extras<R>(&self, f: impl FnOnce(&mut Extras) -> R) -> R {
@@ -313,8 +353,7 @@ pub(crate) unsafe fn queue_held(header: *const Header, root: &'static Root) -> B
         if h.has(QUEUED | DONE) {
             return Beyond::Nobody;
         }
-        let core = h.core.get();
-        if core.is_null() {
+        if h.has(APART) {
             // Otherwise it is on its way from one nursery to another, and will be woken there.
             if !ptr::eq(at, root.main.get()) {
                 return Beyond::Nobody;
@@ -325,13 +364,25 @@ pub(crate) unsafe fn queue_held(header: *const Header, root: &'static Root) -> B
         }
         h.set(QUEUED);
         // SAFETY: a nursery outlives the use of its children's slots.
-        let core = unsafe { &*core };
+        let core = unsafe { h.core_around() };
         core.push_ready(h);
         match core.take_notice() {
             Some(WakeRef::Task(slot)) if ptr::eq(slot.get().owner(), root) => at = slot.as_ptr().cast(),
             Some(parent) => return Beyond::Parent(parent),
             None => return Beyond::Nobody,
         }
+    }
+}
+
+/// # Safety
+/// This thread holds the owner; the task is `APART`.
+#[cold]
+#[inline(never)]
+unsafe fn wake_apart(h: &Header) {
+    if !h.has(QUEUED | DONE) {
+        h.set(QUEUED);
+        // SAFETY: by contract.
+        unsafe { (*h.node.owner()).main_woken.set(true) };
     }
 }
 
@@ -346,18 +397,16 @@ pub(crate) unsafe fn wake_local(header: *const Header) {
         // SAFETY: alive: a nursery's parent task is kept mapped by the nursery, and a finished one is `DONE`.
         let h = unsafe { &*at };
         let flags = h.node.flags();
-        if flags & (QUEUED | DONE) != 0 {
+        if flags & (QUEUED | DONE | APART) != 0 {
+            if flags & APART != 0 {
+                // SAFETY: this thread holds the root.
+                unsafe { wake_apart(h) };
+            }
             return;
         }
         h.node.set_flags(flags | QUEUED);
-        let core = h.core.get();
-        if core.is_null() {
-            // SAFETY: this thread holds the root.
-            unsafe { (*h.node.owner()).main_woken.set(true) };
-            return;
-        }
         // SAFETY: a nursery outlives the use of its children's slots.
-        let core = unsafe { &*core };
+        let core = unsafe { h.core_around() };
         core.push_ready(h);
         match core.notify_parent() {
             Some(parent) => at = parent,

@@ -22,7 +22,7 @@ pub(crate) fn current_header() -> *const Header {
     while !at.is_null() {
         // SAFETY: the context's task is alive, and so is the one around a body that is being polled.
         unsafe {
-            let core = (*at).core.get();
+            let core = (*at).core();
             if core.is_null() || (*at).vtable.get().is_child {
                 return at;
             }
@@ -44,7 +44,7 @@ pub(crate) fn is_polled_within(task: *const Header, core: *const Core) -> bool {
         // SAFETY: the context's task is alive, and being polled: by the nursery that it is in, or one within that into which it
         // has moved meanwhile. So is the task around that one, as of this poll.
         unsafe {
-            let polls = (*at).core.get();
+            let polls = (*at).core();
             if polls.is_null() {
                 return false;
             }

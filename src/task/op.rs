@@ -1,14 +1,19 @@
 //! The operations that a task can wait in, by name: for who looks at the tree.
 
+use crate::sched::node::FLAGS;
 use std::fmt;
 
 macro_rules! operations {
     ($($name:ident: $text:literal,)*) => {
-        /// An operation. One byte: every task has room for one.
+        /// An operation. Fits a byte beside the flags of a task.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         pub(crate) enum Op {
             $($name,)*
+        }
+
+        impl Op {
+            const ALL: &[Self] = &[$(Self::$name,)*];
         }
 
         impl fmt::Display for Op {
@@ -19,6 +24,20 @@ macro_rules! operations {
             }
         }
     };
+}
+
+impl Op {
+    /// These flags with the operation in their high byte.
+    #[inline(always)]
+    pub(crate) fn among(self, flags: u16) -> u16 {
+        flags & FLAGS | (self as u16 + 1) << FLAGS.count_ones()
+    }
+
+    /// The one in the high byte, if there is one.
+    pub(crate) fn of(flags: u16) -> Option<Self> {
+        let number = flags >> FLAGS.count_ones();
+        Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
+    }
 }
 
 operations! {

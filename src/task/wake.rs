@@ -101,21 +101,21 @@ pub(crate) unsafe fn wake_quietly(header: *const Header, root: &Root) -> bool {
         return false;
     }
     let flags = h.node.flags();
-    if flags & (header::QUEUED | header::DONE | AWAY) != 0 {
-        return flags & AWAY == 0;
+    if flags & (header::QUEUED | header::DONE | header::APART | AWAY) != 0 {
+        return flags & (header::APART | AWAY) == 0;
     }
     // SAFETY: by contract; looked at above.
     unsafe { queue(h, flags) }
 }
 
-/// Queues a task with these flags, which is not, if its nursery will be polled anyway, or is being polled.
+/// Queues a task with these flags, which is not and not `APART`, if its nursery will be polled anyway, or is being polled.
 ///
 /// # Safety
 /// This thread holds the owner.
 #[inline(always)]
-pub(crate) unsafe fn queue(h: &Header, flags: u8) -> bool {
+pub(crate) unsafe fn queue(h: &Header, flags: u16) -> bool {
     // SAFETY: a nursery outlives the use of its children's slots.
-    let Some(core) = (unsafe { h.core.get().as_ref() }) else { return false };
+    let core = unsafe { h.core_around() };
     if !core.notified.get() {
         return false;
     }
@@ -132,7 +132,11 @@ pub(crate) fn wake_self(cx: &std::task::Context<'_>) {
         // SAFETY: the context's task is alive and held by this thread.
         unsafe {
             let flags = (*task).node.flags();
-            if flags & (header::QUEUED | header::DONE) == 0 && !queue(&*task, flags) {
+            if flags & (header::QUEUED | header::DONE | header::APART) == 0 {
+                if !queue(&*task, flags) {
+                    wake_local_apart(task);
+                }
+            } else if flags & header::APART != 0 {
                 wake_local_apart(task);
             }
         }

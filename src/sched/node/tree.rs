@@ -3,11 +3,11 @@
 //! Each function leaves the invariants of [`node`](super) true, and runs no foreign code: whom it wants woken or dropped comes
 //! back as [`Wakes`].
 
-use super::{AWAY, CALLED, EFFECTIVE, EXTRAS, Kind, Node, SHIELD, TREE};
+use super::{AWAY, CALLED, EFFECTIVE, EXTRAS, FLAGS, Kind, Node, SHIELD, TREE};
 use crate::sched::root::Root;
 use crate::sched::sync::{Ordering, heavy_fence};
 use crate::sched::wakes::{Later, Wakes, Waste};
-use crate::task::header::{DONE, QUEUED};
+use crate::task::header::{APART, DONE, QUEUED};
 use crate::task::wake;
 use std::ptr;
 
@@ -122,8 +122,8 @@ pub(crate) unsafe fn retire(node: *const Node) -> Wakes {
 /// # Safety
 /// This thread holds the owner; the node is linked.
 #[inline(always)]
-pub(crate) unsafe fn retire_plainly(n: &Node, before: u8, after: u8) -> bool {
-    if n.flags() != before || n.has_inner() || n.holds.get() != 0 {
+pub(crate) unsafe fn retire_plainly(n: &Node, before: u16, after: u16) -> bool {
+    if n.flags() & FLAGS != before || n.has_inner() || n.holds.get() != 0 {
         return false;
     }
     debug_assert!(n.owner() == n.home, "it is not away");
@@ -233,7 +233,7 @@ unsafe fn refresh(start: *const Node) -> Wakes {
 #[inline(always)]
 unsafe fn queue_plainly(n: &Node) -> bool {
     let flags = n.flags();
-    if n.kind != Kind::Task || flags & (EXTRAS | QUEUED | DONE) != 0 {
+    if n.kind != Kind::Task || flags & (EXTRAS | QUEUED | DONE | APART) != 0 {
         return false;
     }
     // SAFETY: a task's node heads its header; held by contract.
