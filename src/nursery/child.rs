@@ -134,10 +134,9 @@ where
     let vtable = Child::<F, E, IS_CHILD>::VTABLE;
     // SAFETY: the class has room for the cell.
     unsafe {
-        let slot = root.pool.allocate(root, vtable.class).cast::<Header>();
+        let slot = root.pool.begin_task(root, vtable, &core.group);
         ptr::write(Child::<F, E, IS_CHILD>::fut(slot), fut);
-        (*slot).begin(root, vtable);
-        core.adopt_new(&*slot, root, &core.group);
+        core.adopt_new(&*slot, root);
         slot
     }
 }

@@ -141,6 +141,12 @@ impl CoreSlot {
     #[inline(always)]
     pub(crate) fn push_ready(&self, h: &Header) {
         h.set_next_ready(ptr::null());
+        self.push_new(h);
+    }
+
+    /// As [`CoreSlot::push_ready`], of a task that knows that it is the last one.
+    #[inline(always)]
+    fn push_new(&self, h: &Header) {
         let tail = self.tail.replace(h);
         if tail.is_null() {
             self.head.set(h);
@@ -298,15 +304,13 @@ impl CoreSlot {
         }
     }
 
-    /// Puts a task slot with its future under the nursery and queues it.
+    /// Queues a task that was begun under the nursery, with its future.
     ///
     /// # Safety
-    /// This thread holds `root`, the owner. `h` has been begun for this nursery.
+    /// This thread holds `root`, the owner. `h` was begun for this nursery just now.
     #[inline(always)]
-    pub(crate) unsafe fn adopt_new(&self, h: &Header, root: &Root, under: *const Node) {
-        // SAFETY: by contract. A task that is born cancelled wakes nobody: it is `QUEUED` since it was begun.
-        unsafe { node::link_new(&h.node, under) };
-        self.push_ready(h);
+    pub(crate) unsafe fn adopt_new(&self, h: &Header, root: &Root) {
+        self.push_new(h);
         if !context::ambient(|a| a.locals.get()).is_null() {
             inherit(h);
         }

@@ -364,11 +364,10 @@ where
             let core = CoreSlot::open(&shared.errors, scope, self.at);
             shared.core.set(core);
             let (core, root) = (&*core, &*context::root());
-            let slot = root.pool.allocate(root, Self::BODY.class).cast::<BodyCell>();
+            let slot = root.pool.begin_task(root, Self::BODY, core.node()).cast::<BodyCell>();
             (*slot.cast_mut()).cell = ptr::from_ref(self).cast();
             let header = &*slot.cast::<Header>();
-            header.begin(root, Self::BODY);
-            core.adopt_new(header, root, core.node());
+            core.adopt_new(header, root);
         }
     }
 

@@ -120,14 +120,13 @@ where
     let vtable = Spawned::<F, T, E>::VTABLE;
     // SAFETY: the class has room for the cell.
     unsafe {
-        let slot = root.pool.allocate(root, vtable.class).cast::<Header>();
+        let slot = root.pool.begin_task(root, vtable, &core.group);
         let head = slot.cast::<JoinHead<T>>();
         JoinCell::init_at((&raw const (*head).join).cast_mut(), root, Location::caller());
         ptr::write(Spawned::<F, T, E>::fut(slot), fut);
-        (*slot).begin(root, vtable);
         // First: it must leave the slot also if an instrument panics.
         let handle = Handle::new(head);
-        core.adopt_new(&*slot, root, &core.group);
+        core.adopt_new(&*slot, root);
         introduce(&*slot, root, name);
         handle
     }

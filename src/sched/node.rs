@@ -21,7 +21,8 @@
 mod tree;
 
 pub(crate) use tree::{
-    cancel, hold, link, link_new, rehome, release, retire, retire_plainly, set_shield, settle, unlink, wake_inside,
+    cancel, close_ring, hold, link, link_new, rehome, release, retire, retire_plainly, set_shield, settle, unlink,
+    wake_inside,
 };
 
 use super::context;
@@ -194,6 +195,26 @@ impl Node {
             place: Links::new(),
             inside: Links::new(),
             rare: std::cell::Cell::new(Rare { id: 0 }),
+        }
+    }
+
+    /// A task's node in the memory of `home`, in use, for `at`, where it is to stay; [`close_ring`] links it under `parent`.
+    ///
+    /// # Safety
+    /// The parent is alive, and held.
+    #[inline(always)]
+    pub(crate) unsafe fn begun(home: *const Root, flags: u16, at: *const Self, parent: *const Self) -> Self {
+        let inside = at.wrapping_byte_add(mem::offset_of!(Self, inside)).cast();
+        // SAFETY: by contract.
+        let end = unsafe { &raw const (*parent).inside };
+        Self {
+            owner: AtomicPtr::new(home.cast_mut()),
+            flags: AtomicU16::new(flags),
+            parent: Cell::new(parent),
+            // SAFETY: by contract.
+            place: Links { prev: Cell::new(unsafe { (*end).prev.get() }), next: Cell::new(end) },
+            inside: Links { prev: Cell::new(inside), next: Cell::new(inside) },
+            ..Self::fresh(home, Kind::Task)
         }
     }
 

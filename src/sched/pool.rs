@@ -9,13 +9,13 @@
 //!   count is zero.
 
 use super::chunks::Chunk;
-use super::node::Node;
+use super::node::{self, Node};
 use super::root::Root;
 use super::stack::Pile;
 use super::sync::Cell;
 use crate::cancel::slot::ScopeSlot;
 use crate::nursery::core::CoreSlot;
-use crate::task::header::Header;
+use crate::task::header::{Header, VTable};
 use std::cell::RefCell;
 use std::ptr;
 
@@ -98,10 +98,31 @@ impl Pool {
         unsafe {
             (*root).count_inc_here();
             if node.is_null() {
-                return self.make(root, class);
+                return self.carve(root, class);
             }
             self.free[class].set(Links::next(node));
             node
+        }
+    }
+
+    /// Takes a slot for a task and puts it to use, linked under `parent`, as [`Header::begin`] and [`node::link_new`] do.
+    ///
+    /// # Safety
+    /// As [`Pool::allocate`]; `parent` is a node of `root`.
+    #[inline(always)]
+    pub(crate) unsafe fn begin_task(&self, root: &Root, vtable: &'static VTable, parent: *const Node) -> *const Header {
+        let node = self.free[vtable.class].get();
+        root.count_inc_here();
+        // SAFETY: by contract.
+        unsafe {
+            if node.is_null() {
+                return self.make(root, vtable, parent);
+            }
+            self.free[vtable.class].set(Links::next(node));
+            let h = node.cast::<Header>();
+            (*h).begin(root, vtable);
+            node::link_new(node, parent);
+            h
         }
     }
 
@@ -131,22 +152,34 @@ impl Pool {
         self.given_back.push(node, |top| Links::set(node, top));
     }
 
-    /// There is no free slot of the class: makes one of what is left of the last chunk, in the common case.
+    /// There is no free slot of the class: makes one of what is left of the last chunk, in the common case, in the state that it
+    /// is to be in: its memory is new to the cache.
     #[inline(never)]
-    unsafe fn make(&self, root: *const Root, class: usize) -> *const Node {
+    unsafe fn make(&self, root: &Root, vtable: &'static VTable, parent: *const Node) -> *const Header {
         let slot = self.bump.get();
-        let size = class * ALIGN;
-        if class > FINE || self.given_back.has_any() || self.room() < size {
-            // SAFETY: as the caller's.
-            return unsafe { self.carve(root, class) };
-        }
-        // SAFETY: there is room for `size` bytes, aligned to ALIGN, which nobody else has.
+        let size = vtable.class * ALIGN;
+        // SAFETY: as the caller's; there is room for `size` bytes, aligned to ALIGN, which nobody else has.
         unsafe {
+            if vtable.class > FINE || self.given_back.has_any() || self.room() < size {
+                return self.make_slowly(root, vtable, parent);
+            }
             self.bump.set(slot.add(size));
-            slot.cast::<Header>().write(Header::fresh(root));
-            Node::settle_in(slot.cast());
+            let slot = slot.cast::<Header>();
+            slot.write(Header::begun(root, vtable, slot, parent));
+            node::close_ring(slot.cast(), parent).cast()
         }
-        slot.cast_const().cast()
+    }
+
+    #[cold]
+    #[inline(never)]
+    unsafe fn make_slowly(&self, root: &Root, vtable: &'static VTable, parent: *const Node) -> *const Header {
+        // SAFETY: as the caller's.
+        unsafe {
+            let node = self.carve(root, vtable.class);
+            (*node.cast::<Header>()).begin(root, vtable);
+            node::link_new(node, parent);
+            node.cast()
+        }
     }
 
     /// Takes what was given back, or makes a slot.

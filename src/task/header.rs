@@ -199,13 +199,31 @@ impl Header {
         }
     }
 
-    /// Puts a free slot to use, whose node is linked next; the future has been written by the caller.
+    /// A slot in the memory of `home` that is in use from the beginning, as if it had been free and [begun](Header::begin).
+    ///
+    /// # Safety
+    /// As [`Node::begun`].
+    #[inline(always)]
+    pub(crate) unsafe fn begun(home: &Root, vtable: &'static VTable, at: *const Self, parent: *const Node) -> Self {
+        Self {
+            // SAFETY: by contract.
+            node: unsafe { Node::begun(home, QUEUED, at.cast(), parent) },
+            next_remote: AtomicPtr::new(ptr::null_mut()),
+            place: Place::new(),
+            gone: Cell::new(false),
+            vtable: Cell::new(vtable),
+            turn: Cell::new(Turn { next: ptr::null() }),
+        }
+    }
+
+    /// Puts a free slot to use, as the last one of a queue, whose node is linked next.
     #[inline(always)]
     pub(crate) fn begin(&self, root: &Root, vtable: &'static VTable) {
         self.node.begin_linked(root);
         self.node.set_flags(QUEUED);
         self.gone.set(false);
         self.vtable.set(vtable);
+        self.turn.set(Turn { next: ptr::null() });
         self.node.forget_id();
     }
 

@@ -26,11 +26,26 @@ pub(crate) unsafe fn link_new(node: *const Node, parent: *const Node) {
     }
 }
 
+/// As [`link_new`], for a node that knows its place already. It comes back.
+///
+/// # Safety
+/// As [`link`]; the node was made by [`Node::begun`] just now.
+#[inline(always)]
+pub(crate) unsafe fn close_ring(node: *const Node, parent: *const Node) -> *const Node {
+    // SAFETY: alive by contract, as are ring members.
+    unsafe {
+        let (place, end) = (&raw const (*node).place, &raw const (*parent).inside);
+        (*(*end).prev.replace(place)).next.set(place);
+        if (*parent).is_effective() { link_cancelled(node) } else { node }
+    }
+}
+
 #[cold]
 #[inline(never)]
-unsafe fn link_cancelled(node: *const Node) {
+unsafe fn link_cancelled(node: *const Node) -> *const Node {
     // SAFETY: as the caller's. It finds a task that is queued, or a scope where nobody waits, and nothing inside.
     unsafe { refresh(node) }.wake();
+    node
 }
 
 /// # Safety
