@@ -274,7 +274,7 @@ unsafe fn poll_live<E: TaskError, const HOW: u8>(
                 if end == End::Leaves && !is_watched && h.node.flags() & FLAGS == 0 {
                     drop_and_leave(h, root, frame);
                 } else if end == End::Leaves || is_watched || !node::retire_plainly(&h.node, 0, DONE) {
-                    end_task(h, frame);
+                    end_task(h, end != End::Leaves, frame);
                 } else {
                     leave_plainly(h, end, root, frame);
                 }
@@ -292,14 +292,15 @@ unsafe fn poll_live<E: TaskError, const HOW: u8>(
 #[inline(never)]
 unsafe fn drop_and_leave(h: &Header, root: &Root, frame: &BatchFrame) {
     h.node.set_flags(DONE);
-    h.gone.set(true);
-    // SAFETY: by contract: once, as `gone` says. What was dropped may have done anything to the task: then it is no longer plain.
+    // SAFETY: by contract: once, and if it is not the end, `gone` says so. What was dropped may have done anything to the task: then
+    // it is no longer plain.
     unsafe {
         match catch_unwind(AssertUnwindSafe(|| (h.vtable.get().drop)(h))) {
             Ok(()) if !root.instrumented.get() && node::retire_plainly(&h.node, DONE, DONE) => {
                 leave_plainly(h, End::Drops, root, frame);
             }
             dropped => {
+                h.gone.set(true);
                 let panicked = |panic| h.core_around().panicked(panic, root, h);
                 finish_task(h, frame.guard(), dropped.map_or_else(panicked, |()| Wakes::none()));
             }
@@ -469,9 +470,12 @@ unsafe fn drop_unclaimed(h: &Header, core: &CoreSlot, after: Restore<&BatchFrame
 /// A task has returned, in any case: its future and its slot go, and the nursery hears of it.
 ///
 /// # Safety
-/// This thread holds the owner; called in the task's frame.
+/// This thread holds the owner; called in the task's frame. The future is dropped already iff it is `gone`.
 #[inline(never)]
-unsafe fn end_task(h: &Header, frame: &BatchFrame) {
+unsafe fn end_task(h: &Header, gone: bool, frame: &BatchFrame) {
+    if gone {
+        h.gone.set(true);
+    }
     // SAFETY: by contract.
     unsafe { finish_task(h, frame.guard(), Wakes::none()) };
 }

@@ -58,8 +58,7 @@ impl<F: Future<Output = Result<(), E>>, E: TaskError, const IS_CHILD: bool> Chil
             // SAFETY: dropped once, as `gone` says.
             unsafe {
                 if const { std::mem::needs_drop::<F>() } {
-                    (*h).gone.set(true);
-                    ptr::drop_in_place(Self::fut(h));
+                    (*h).drop_in_poll(|| ptr::drop_in_place(Self::fut(h)));
                 }
             }
         }

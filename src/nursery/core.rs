@@ -557,6 +557,7 @@ pub(super) unsafe fn settle(h: &Header, leaving: bool, wakes: &mut Wakes) -> Set
 pub(super) unsafe fn give_back(h: *const Header) {
     // SAFETY: by contract.
     unsafe {
+        (*h).gone.set(false);
         let home = (*h).node.home_ptr();
         if ptr::eq(context::root(), home) {
             give_back_here(h, &*home);
@@ -567,7 +568,7 @@ pub(super) unsafe fn give_back(h: *const Header) {
     }
 }
 
-/// As [`give_back`], on the thread that holds the slot's home.
+/// As [`give_back`], on the thread that holds the slot's home, of a task that is not `gone`, as one that has ended plainly.
 ///
 /// # Safety
 /// As [`give_back`]; this thread holds `home`.

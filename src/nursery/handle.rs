@@ -224,7 +224,10 @@ impl<T> Handle<'_, T> {
         };
         self.word = ptr::without_provenance(TAKEN);
         // SAFETY: the task has left, on this thread, which holds the home.
-        unsafe { give_back_here(head.cast(), &*home) };
+        unsafe {
+            (*head).header.gone.set(false);
+            give_back_here(head.cast(), &*home);
+        }
         Some(Poll::Ready(value))
     }
 

@@ -554,8 +554,7 @@ where
                 Ok(value) => {
                     this.value.set(Some(value));
                     // Dropped here, where that is often nothing; once, as `gone` says.
-                    (*h).gone.set(true);
-                    Self::drop_body(h);
+                    (*h).drop_in_poll(|| Self::drop_body(h));
                     Ok(())
                 }
                 Err(e) => Err(e),

@@ -56,8 +56,7 @@ impl<F: Future<Output = Result<T, E>>, T, E: TaskError> Spawned<F, T, E> {
                 // SAFETY: a future returns once, and the task settles after; the future is dropped once, as `gone` says.
                 unsafe {
                     Self::join(h).fill(value);
-                    (*h).gone.set(true);
-                    ptr::drop_in_place(Self::fut(h));
+                    (*h).drop_in_poll(|| ptr::drop_in_place(Self::fut(h)));
                 }
                 Ok(())
             }

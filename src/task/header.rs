@@ -83,7 +83,7 @@ impl VTable {
         self
     }
 
-    /// Of a task whose poll drops the future and sets `gone` before it returns a value.
+    /// Of a task whose poll drops the future before it returns a value.
     pub(crate) const fn dropping(mut self) -> Self {
         self.end = End::Drops;
         self
@@ -155,7 +155,8 @@ pub(crate) struct Header {
     /// Link in a root's remote stack. Persists across recycling, as does the place.
     next_remote: AtomicPtr<Header>,
     pub(crate) place: Place,
-    /// The future is dropped, or about to be. Touched only by the one who polls or drops the task's nursery.
+    /// The future is dropped, or about to be; not if that was the plain end of the task, and so never of a free slot. Touched
+    /// only by the one who polls or drops the task's nursery, and at last by the one who gives the slot back.
     pub(crate) gone: Cell<bool>,
     pub(crate) vtable: Cell<&'static VTable>,
     turn: Cell<Turn>,
@@ -193,7 +194,7 @@ impl Header {
             node: Node::fresh(home, Kind::Task),
             next_remote: AtomicPtr::new(ptr::null_mut()),
             place: Place::new(),
-            gone: Cell::new(true),
+            gone: Cell::new(false),
             vtable: Cell::new(&NO_FUTURE),
             turn: Cell::new(Turn { next: ptr::null() }),
         }
@@ -221,7 +222,7 @@ impl Header {
     pub(crate) fn begin(&self, root: &Root, vtable: &'static VTable) {
         self.node.begin_linked(root);
         self.node.set_flags(QUEUED);
-        self.gone.set(false);
+        debug_assert!(!self.gone.get());
         self.vtable.set(vtable);
         self.turn.set(Turn { next: ptr::null() });
         self.node.forget_id();
@@ -232,6 +233,23 @@ impl Header {
         self.node.begin(root, 0);
         self.begin(root, &NO_FUTURE);
         self.node.set_flags(APART);
+    }
+
+    /// Drops the future where that is the end of the task, if nothing comes in between: it is `gone` only if that panics.
+    ///
+    /// # Safety
+    /// `drop` may drop it: in its poll, which is the last one; or it is not polled any more.
+    #[inline(always)]
+    pub(crate) unsafe fn drop_in_poll(&self, drop: impl FnOnce()) {
+        struct Gone<'a>(&'a Cell<bool>);
+        impl Drop for Gone<'_> {
+            fn drop(&mut self) {
+                self.0.set(true);
+            }
+        }
+        let gone = Gone(&self.gone);
+        drop();
+        mem::forget(gone);
     }
 
     /// Who it is, for as long as it has not ended. For the holder of its owner.
