@@ -51,7 +51,7 @@ impl CoreSlot {
     /// As [`CoreSlot::run_batches`].
     #[inline(never)]
     pub(crate) unsafe fn run_batches_apart<E: TaskError>(&self, root: &Root) {
-        if self.tail.get().is_null() {
+        if !self.has_ready() {
             return;
         }
         // SAFETY: by contract.
@@ -75,7 +75,7 @@ impl CoreSlot {
 
     #[inline(always)]
     unsafe fn run<E: TaskError>(&self, root: &Root, batches: u32) {
-        if self.tail.get().is_null() {
+        if !self.has_ready() {
             return;
         }
         // SAFETY: by contract.
@@ -98,7 +98,6 @@ impl CoreSlot {
     #[inline(always)]
     unsafe fn run_queue<E: TaskError, const HOW: u8>(&self, root: &Root, batches: u32) {
         let mut left = batches;
-        let mut last = if HOW == SPECIAL { self.permute(root) } else { self.tail.get() };
         // SAFETY: this thread's.
         let a = unsafe { &*context::pointer() };
         let frame = BatchFrame::save(a);
@@ -107,15 +106,9 @@ impl CoreSlot {
         if root.budget.get() <= -DEPTH {
             return;
         }
+        let mut batch = self.take_batch::<HOW>(root);
         loop {
-            let at = self.head.get();
-            // SAFETY: queued tasks are alive; the last one of the batch is on the queue until it is taken here.
-            let h = unsafe { &*at };
-            let next = h.next_ready();
-            self.head.set(next);
-            if next.is_null() {
-                self.tail.set(next);
-            }
+            let h = batch.next();
             // SAFETY: held; the task is this nursery's.
             unsafe { poll_task::<E, HOW>(h, root, a, &frame) };
             let budget = root.budget.get() - 1;
@@ -123,41 +116,43 @@ impl CoreSlot {
             if budget < 0 {
                 break;
             }
-            if ptr::eq(at, last) {
+            if batch.is_over() {
                 left -= 1;
-                last = self.tail.get();
-                if last.is_null() || left == 0 {
+                if left == 0 || !self.has_ready() {
                     break;
-                }
-                if HOW == SPECIAL {
-                    last = self.permute(root);
                 }
             }
             if HOW != PLAIN && !root.host_has_budget() {
                 break;
             }
+            if batch.is_over() {
+                batch = self.take_batch::<HOW>(root);
+            }
         }
+        drop(batch);
         frame.restore(a);
     }
 
-    /// Puts the queue into the order that a test asked for. The last one comes back.
+    /// Takes what is runnable now. The queue is not empty.
     #[inline(always)]
-    fn permute(&self, root: &Root) -> *const Header {
-        if root.order.get() == Order::Fifo { self.tail.get() } else { self.permute_now(root) }
+    fn take_batch<const HOW: u8>(&self, root: &Root) -> Batch<'_> {
+        if HOW == SPECIAL && root.order.get() != Order::Fifo {
+            self.permute(root);
+        }
+        Batch { core: self, next: self.head.get(), last: self.tail.replace(ptr::null()) }
     }
 
+    /// Puts the queue into the order that a test asked for.
     #[cold]
     #[inline(never)]
-    fn permute_now(&self, root: &Root) -> *const Header {
-        let mut batch = Vec::new();
-        let mut at = self.head.get();
-        while !at.is_null() {
-            batch.push(at);
-            // SAFETY: queued tasks are alive.
-            at = unsafe { (*at).next_ready() };
+    fn permute(&self, root: &Root) {
+        let mut batch = vec![self.head.get()];
+        while let Some(&at) = batch.last().filter(|at| **at != self.tail.get()) {
+            // SAFETY: queued tasks are alive; it is not the last one.
+            batch.push(unsafe { (*at).next_ready() });
         }
         match root.order.get() {
-            Order::Fifo => unreachable!("looked at above"),
+            Order::Fifo => {}
             Order::Lifo => batch.reverse(),
             Order::Shuffle(_) => {
                 for i in (1..batch.len()).rev() {
@@ -170,7 +165,41 @@ impl CoreSlot {
             // SAFETY: as above.
             self.push_ready(unsafe { &*h });
         }
-        self.tail.get()
+    }
+}
+
+/// Tasks that were taken from the queue of `core`. Those that do not get their turn are put back, also if that is because somebody's
+/// waker panics.
+struct Batch<'a> {
+    core: &'a CoreSlot,
+    /// Null if it is over.
+    next: *const Header,
+    last: *const Header,
+}
+
+impl<'a> Batch<'a> {
+    #[inline(always)]
+    fn is_over(&self) -> bool {
+        self.next.is_null()
+    }
+
+    /// The next one, which there is.
+    #[inline(always)]
+    fn next(&mut self) -> &'a Header {
+        // SAFETY: queued tasks are alive.
+        let h = unsafe { &*self.next };
+        // SAFETY: it is not the last one.
+        self.next = if ptr::eq(h, self.last) { ptr::null() } else { unsafe { h.next_ready() } };
+        h
+    }
+}
+
+impl Drop for Batch<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if !self.is_over() {
+            self.core.put_back(self.next, self.last);
+        }
     }
 }
 
@@ -240,7 +269,6 @@ unsafe fn poll_live<E: TaskError, const HOW: u8>(
     frame: &BatchFrame,
     goes_on: impl FnOnce(&Context<'_>) -> bool,
 ) {
-    let vtable = h.vtable.get();
     a.node.set(&h.node);
     a.task.set(h);
     if HOW == SPECIAL {
@@ -251,7 +279,7 @@ unsafe fn poll_live<E: TaskError, const HOW: u8>(
     let waker = wake::lend(h);
     let mut cx = Context::from_waker(&waker);
     // SAFETY: the errors of the task's nursery are of type `E`.
-    let poll = unsafe { vtable.poll::<E>() };
+    let poll = unsafe { h.vtable.get().poll::<E>() };
     // SAFETY: the slot is in use and its future alive.
     let polled = catch_unwind(AssertUnwindSafe(|| unsafe {
         if HOW == SPECIAL && root.instrumented.get() {
@@ -270,7 +298,7 @@ unsafe fn poll_live<E: TaskError, const HOW: u8>(
             }
             Ok(Poll::Ready(Ok(()))) => {
                 let is_watched = HOW == SPECIAL && root.instrumented.get();
-                let end = vtable.end;
+                let end = h.vtable.get().end;
                 if end == End::Leaves && !is_watched && h.node.flags() & FLAGS == 0 {
                     drop_and_leave(h, root, frame);
                 } else if end == End::Leaves || is_watched || !node::retire_plainly(&h.node, 0, DONE) {

@@ -43,6 +43,7 @@ pub(crate) struct CoreSlot {
     /// The task that bodies and branches belong to: that in whose poll the nursery was polled last.
     pub(crate) around: Cell<*const Header>,
     pub(crate) notified: Cell<bool>,
+    /// The ready queue, from the first to the last one. The last one has no link, and there is none if that is null.
     pub(super) head: Cell<*const Header>,
     pub(super) tail: Cell<*const Header>,
     /// A hold on the own node, while there is work left that a judgement must wait for.
@@ -129,7 +130,7 @@ impl CoreSlot {
             core.group.begin_linked(root);
             node::link_new(&core.group, core.node());
             // The rest is as `end` has left it.
-            debug_assert!(core.head.get().is_null() && core.tail.get().is_null());
+            debug_assert!(!core.has_ready());
             debug_assert!(!core.busy.get());
             core.around.set(context::task());
             core.notified.set(true);
@@ -140,13 +141,6 @@ impl CoreSlot {
 
     #[inline(always)]
     pub(crate) fn push_ready(&self, h: &Header) {
-        h.set_next_ready(ptr::null());
-        self.push_new(h);
-    }
-
-    /// As [`CoreSlot::push_ready`], of a task that knows that it is the last one.
-    #[inline(always)]
-    fn push_new(&self, h: &Header) {
         let tail = self.tail.replace(h);
         if tail.is_null() {
             self.head.set(h);
@@ -162,13 +156,24 @@ impl CoreSlot {
         !self.group.has_inner() && self.scope.node.has_only(&self.group)
     }
 
+    /// Puts tasks in front of the queue again.
+    pub(super) fn put_back(&self, first: *const Header, last: *const Header) {
+        if self.has_ready() {
+            // SAFETY: queued tasks are alive.
+            unsafe { (*last).set_next_ready(self.head.get()) };
+        } else {
+            self.tail.set(last);
+        }
+        self.head.set(first);
+    }
+
+    #[inline(always)]
     pub(crate) fn has_ready(&self) -> bool {
-        !self.head.get().is_null()
+        !self.tail.get().is_null()
     }
 
     /// Takes the only task that can be queued (a pending `start` has one).
     pub(crate) fn unqueue_all(&self) {
-        self.head.set(ptr::null());
         self.tail.set(ptr::null());
     }
 
@@ -310,7 +315,7 @@ impl CoreSlot {
     /// This thread holds `root`, the owner. `h` was begun for this nursery just now.
     #[inline(always)]
     pub(crate) unsafe fn adopt_new(&self, h: &Header, root: &Root) {
-        self.push_new(h);
+        self.push_ready(h);
         if !context::ambient(|a| a.locals.get()).is_null() {
             inherit(h);
         }
@@ -409,10 +414,10 @@ impl CoreSlot {
         let root = context::root();
         // A panic would have cancelled it.
         let is_plain = ptr::eq(self.scope.node.owner(), root) && self.scope.is_plain_around(&self.group);
-        if !is_plain || !self.head.get().is_null() || matches!(&*self.parent.borrow(), Some(WakeRef::Foreign(_))) {
+        if !is_plain || self.has_ready() || matches!(&*self.parent.borrow(), Some(WakeRef::Foreign(_))) {
             return false;
         }
-        debug_assert!(!self.busy.get() && self.tail.get().is_null());
+        debug_assert!(!self.busy.get());
         self.typed.set(ptr::null());
         self.parent_task.set(ptr::null());
         drop(self.parent.take());
@@ -441,13 +446,17 @@ impl CoreSlot {
                 wakes.append(free_task(&*body.cast::<Header>()));
             }
             // Nobody but the queue knows its tasks any more.
-            let mut at = core.head.replace(ptr::null());
-            while !at.is_null() {
-                let next = (*at).next_ready();
-                release_task(&*at, &mut wakes);
-                at = next;
+            let (mut at, last) = (core.head.get(), core.tail.replace(ptr::null()));
+            while !last.is_null() {
+                let (h, is_last) = (&*at, at == last);
+                if !is_last {
+                    at = h.next_ready();
+                }
+                release_task(h, &mut wakes);
+                if is_last {
+                    break;
+                }
             }
-            core.tail.set(ptr::null());
             core.busy.set(false);
             core.typed.set(ptr::null());
             core.parent_task.set(ptr::null());

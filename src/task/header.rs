@@ -142,10 +142,11 @@ pub(crate) struct Wait {
 /// What a task has while it is queued, and what while it is not.
 #[derive(Clone, Copy)]
 union Turn {
-    /// Link in the ready queue, of a task that is `QUEUED`.
+    /// Link in the ready queue, of a task that is `QUEUED` and not the last one there.
     next: *const Header,
     /// Where it waits, if its flags say in what.
     waits_at: &'static Location<'static>,
+    neither: (),
 }
 
 /// See the module.
@@ -196,7 +197,7 @@ impl Header {
             place: Place::new(),
             gone: Cell::new(false),
             vtable: Cell::new(&NO_FUTURE),
-            turn: Cell::new(Turn { next: ptr::null() }),
+            turn: Cell::new(Turn { neither: () }),
         }
     }
 
@@ -213,18 +214,17 @@ impl Header {
             place: Place::new(),
             gone: Cell::new(false),
             vtable: Cell::new(vtable),
-            turn: Cell::new(Turn { next: ptr::null() }),
+            turn: Cell::new(Turn { neither: () }),
         }
     }
 
-    /// Puts a free slot to use, as the last one of a queue, whose node is linked next.
+    /// Puts a free slot to use, whose node is linked next.
     #[inline(always)]
     pub(crate) fn begin(&self, root: &Root, vtable: &'static VTable) {
         self.node.begin_linked(root);
         self.node.set_flags(QUEUED);
         debug_assert!(!self.gone.get());
         self.vtable.set(vtable);
-        self.turn.set(Turn { next: ptr::null() });
         self.node.forget_id();
     }
 
@@ -301,11 +301,14 @@ impl Header {
         Op::of(flags).map(|op| Wait { op, at: unsafe { self.turn.get().waits_at } })
     }
 
-    /// The next one of the ready queue, or null. For one that is `QUEUED`.
+    /// The next one of the ready queue.
+    ///
+    /// # Safety
+    /// It is on a queue, and not the last one there.
     #[inline(always)]
-    pub(crate) fn next_ready(&self) -> *const Self {
+    pub(crate) unsafe fn next_ready(&self) -> *const Self {
         debug_assert!(self.has(QUEUED));
-        // SAFETY: written when it was queued.
+        // SAFETY: written when that one was queued.
         unsafe { self.turn.get().next }
     }
 
