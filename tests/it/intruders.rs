@@ -305,6 +305,32 @@ fn a_child_that_has_failed_is_not_polled_though_a_waker_panics() {
 }
 
 #[test]
+fn those_whose_turn_comes_next_are_polled_though_a_waker_panics() {
+    let polls = &AtomicUsize::new(0);
+    let mut tree = pin!(trine::nursery(async move |n| {
+        let child = n.spawn(async {
+            yield_once().await;
+            Ok(1)
+        });
+        n.start_soon(under_a_panicking_waker(async move {
+            child.await?;
+            Ok(())
+        }));
+        for _ in 0..3 {
+            n.start_soon(async {
+                yield_once().await;
+                polls.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            });
+        }
+        Ok(())
+    }));
+    // Told of its child, the waiter panics, outside of all tasks; it is never polled again.
+    assert!(run(poll_fn(|cx| Poll::Ready(poll_on(tree.as_mut(), cx)))).is_none());
+    assert_eq!(polls.load(Ordering::SeqCst), 3);
+}
+
+#[test]
 fn a_start_goes_on_though_a_waker_panics_when_it_is_decided() {
     let slot = &Mutex::new(None);
     let result = run(trine::move_on_after(
