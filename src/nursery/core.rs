@@ -35,17 +35,18 @@ pub(crate) struct CoreSlot {
     pub(crate) scope: ScopeSlot,
     /// The node of the children together.
     pub(crate) group: Node,
-    parent: RefCell<Option<WakeRef>>,
-    /// The parent again, if it is a task of ours: for a short way to it.
-    parent_task: Cell<*const Header>,
-    /// Of that task: another one may live in its slot by now.
+    /// The ready queue, from the first to the last one. The last one has no link, and there is none if that is null. Near the
+    /// ring of the children, for the sake of the cache.
+    pub(super) tail: Cell<*const Header>,
+    pub(super) head: Cell<*const Header>,
+    pub(crate) notified: Cell<bool>,
+    /// Of the parent, if that is a task of ours: another one may live in its slot by now.
     parent_generation: Cell<u32>,
+    /// That task: for a short way to it.
+    parent_task: Cell<*const Header>,
+    parent: RefCell<Option<WakeRef>>,
     /// The task that bodies and branches belong to: that in whose poll the nursery was polled last.
     pub(crate) around: Cell<*const Header>,
-    pub(crate) notified: Cell<bool>,
-    /// The ready queue, from the first to the last one. The last one has no link, and there is none if that is null.
-    pub(super) head: Cell<*const Header>,
-    pub(super) tail: Cell<*const Header>,
     /// A hold on the own node, while there is work left that a judgement must wait for.
     busy: Cell<bool>,
     /// The `Errors<E>` of the nursery.
@@ -315,6 +316,8 @@ impl CoreSlot {
     /// This thread holds `root`, the owner. `h` was begun for this nursery just now.
     #[inline(always)]
     pub(crate) unsafe fn adopt_new(&self, h: &Header, root: &Root) {
+        // SAFETY: by contract. A task that is born cancelled wakes nobody: it is `QUEUED` since it was begun.
+        unsafe { node::close_ring(&h.node) };
         self.push_ready(h);
         if !context::ambient(|a| a.locals.get()).is_null() {
             inherit(h);

@@ -198,7 +198,7 @@ impl Node {
         }
     }
 
-    /// A task's node in the memory of `home`, in use, for `at`, where it is to stay; [`close_ring`] links it under `parent`.
+    /// A task's node in the memory of `home`, in use, for `at`, where it is to stay; it is [to be the last one](Node::be_last) inside `parent`.
     ///
     /// # Safety
     /// The parent is alive, and held.
@@ -333,6 +333,20 @@ impl Node {
         debug_assert!(ptr::eq(root, self.home));
         debug_assert!(self.holds.get() == 0 && !self.has_inner(), "a free node has nothing inside");
         self.owner.store(root.cast_mut(), Ordering::Release);
+    }
+
+    /// To be linked next as the last one inside `parent`.
+    ///
+    /// # Safety
+    /// The parent is alive, and held.
+    #[inline(always)]
+    pub(crate) unsafe fn be_last(&self, parent: *const Self) {
+        // SAFETY: by contract.
+        let end = unsafe { &raw const (*parent).inside };
+        self.parent.set(parent);
+        // SAFETY: by contract.
+        self.place.prev.set(unsafe { (*end).prev.get() });
+        self.place.next.set(end);
     }
 
     /// The parent's state as seen from here.

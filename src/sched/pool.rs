@@ -9,7 +9,7 @@
 //!   count is zero.
 
 use super::chunks::Chunk;
-use super::node::{self, Node};
+use super::node::Node;
 use super::root::Root;
 use super::stack::Pile;
 use super::sync::Cell;
@@ -66,13 +66,14 @@ impl Links {
 }
 
 /// See the module.
+#[repr(C)]
 pub(crate) struct Pool {
-    free: [Cell<*const Node>; CLASSES],
+    bump: Cell<*mut u8>,
+    end: Cell<*mut u8>,
     /// Slots given back by threads that do not hold the root, as `(node, class)` stacks per class would be too many:
     /// one stack, the class stands in the slot.
     given_back: Pile<Node>,
-    bump: Cell<*mut u8>,
-    end: Cell<*mut u8>,
+    free: [Cell<*const Node>; CLASSES],
     chunks: RefCell<Vec<Chunk>>,
 }
 
@@ -105,7 +106,7 @@ impl Pool {
         }
     }
 
-    /// Takes a slot for a task and puts it to use, linked under `parent`, as [`Header::begin`] and [`node::link_new`] do.
+    /// Takes a slot for a task and puts it to use, to be linked as the last one under `parent` ([`node::close_ring`]).
     ///
     /// # Safety
     /// As [`Pool::allocate`]; `parent` is a node of `root`.
@@ -121,7 +122,7 @@ impl Pool {
             self.free[vtable.class].set(Links::next(node));
             let h = node.cast::<Header>();
             (*h).begin(root, vtable);
-            node::link_new(node, parent);
+            (*node).be_last(parent);
             h
         }
     }
@@ -166,7 +167,7 @@ impl Pool {
             self.bump.set(slot.add(size));
             let slot = slot.cast::<Header>();
             slot.write(Header::begun(root, vtable, slot, parent));
-            node::close_ring(slot.cast(), parent).cast()
+            slot
         }
     }
 
@@ -177,7 +178,7 @@ impl Pool {
         unsafe {
             let node = self.carve(root, vtable.class);
             (*node.cast::<Header>()).begin(root, vtable);
-            node::link_new(node, parent);
+            (*node).be_last(parent);
             node.cast()
         }
     }

@@ -46,11 +46,22 @@ const BUDGET: i32 = 1023;
 const PASSES_PER_CLOCK: u32 = 64;
 
 /// See the module.
+#[repr(C, align(64))]
 pub(crate) struct Root {
+    // What every task writes, and looks at. The holder's, but for the count.
+    count: Count,
+    /// Polls that are left to the turn after the next one; below zero it is spent, and only the first task of each nursery is
+    /// polled.
+    pub(crate) budget: Cell<i32>,
+    pub(crate) main_woken: Cell<bool>,
+    /// An order other than first-in first-out, an instrument, or a host that limits: one question for all.
+    special: Cell<Special>,
+    pub(crate) instrumented: Cell<bool>,
+    pub(crate) pool: Pool,
+
     // Shared half.
     /// Of the cell; not 0.
     pub(super) number: u32,
-    count: Count,
     pub(super) gate: Gate<Mail>,
     bell: Bell<Arc<Waker>>,
     pub(super) stack: Stack<Header>,
@@ -65,12 +76,7 @@ pub(crate) struct Root {
 
     // Holder's half.
     escaped_here: Cell<i64>,
-    pub(crate) pool: Pool,
     pub(crate) main: Cell<*const Header>,
-    pub(crate) main_woken: Cell<bool>,
-    /// Polls that are left to the turn after the next one; below zero it is spent, and only the first task of each nursery is
-    /// polled.
-    pub(crate) budget: Cell<i32>,
     /// `Cancelled` errors delivered so far.
     pub(crate) deliveries: Cell<u64>,
     pub(crate) timers: RefCell<Timers>,
@@ -78,11 +84,8 @@ pub(crate) struct Root {
     is_timed: Cell<bool>,
     settings: RefCell<Option<Arc<Settings>>>,
     pub(crate) order: Cell<Order>,
-    pub(crate) instrumented: Cell<bool>,
     /// Locks in slots are not biased: there is no barrier.
     revokes_locks: Cell<bool>,
-    /// An order other than first-in first-out, an instrument, or a host that limits: one question for all.
-    special: Cell<Special>,
     seed: Cell<u64>,
     next_id: Cell<u64>,
     /// The last reading of the clock.

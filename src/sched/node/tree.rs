@@ -26,26 +26,28 @@ pub(crate) unsafe fn link_new(node: *const Node, parent: *const Node) {
     }
 }
 
-/// As [`link_new`], for a node that knows its place already. It comes back.
+/// As [`link_new`], for a node that knows its place already.
 ///
 /// # Safety
-/// As [`link`]; the node was made by [`Node::begun`] just now.
+/// As [`link`]; the node was told to [be the last one](Node::be_last) inside its parent, where nothing was linked since.
 #[inline(always)]
-pub(crate) unsafe fn close_ring(node: *const Node, parent: *const Node) -> *const Node {
+pub(crate) unsafe fn close_ring(n: &Node) {
     // SAFETY: alive by contract, as are ring members.
     unsafe {
-        let (place, end) = (&raw const (*node).place, &raw const (*parent).inside);
-        (*(*end).prev.replace(place)).next.set(place);
-        if (*parent).is_effective() { link_cancelled(node) } else { node }
+        let place = &raw const n.place;
+        (*n.place.next.get()).prev.set(place);
+        (*n.place.prev.get()).next.set(place);
+        if (*n.parent.get()).is_effective() {
+            link_cancelled(n);
+        }
     }
 }
 
 #[cold]
 #[inline(never)]
-unsafe fn link_cancelled(node: *const Node) -> *const Node {
+unsafe fn link_cancelled(node: *const Node) {
     // SAFETY: as the caller's. It finds a task that is queued, or a scope where nobody waits, and nothing inside.
     unsafe { refresh(node) }.wake();
-    node
 }
 
 /// # Safety
@@ -145,10 +147,10 @@ pub(crate) unsafe fn retire_plainly(n: &Node, before: u16, after: u16) -> bool {
     if after != before {
         n.set_flags(after);
     }
-    // SAFETY: by contract.
-    unsafe { leave_ring(n) };
     n.owner.store(ptr::null_mut(), Ordering::Release);
     n.next_generation();
+    // SAFETY: by contract. Last, since it writes elsewhere.
+    unsafe { leave_ring(n) };
     true
 }
 
