@@ -117,8 +117,11 @@ impl CoreSlot {
                 break;
             }
             if batch.is_over() {
+                if !self.has_ready() {
+                    break;
+                }
                 left -= 1;
-                if left == 0 || !self.has_ready() {
+                if left == 0 {
                     break;
                 }
             }
