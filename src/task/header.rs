@@ -287,9 +287,15 @@ impl Header {
         let flags = self.node.flags();
         // The place has that of the link in the queue.
         if flags & QUEUED == 0 || flags & APART != 0 {
-            self.node.set_flags(op.among(flags));
-            self.turn.set(Turn { waits_at: at });
+            self.begin_wait(flags, op, at);
         }
+    }
+
+    /// As [`Header::set_wait`], of a task with these flags, which is not `QUEUED`.
+    #[inline(always)]
+    pub(crate) fn begin_wait(&self, flags: u16, op: Op, at: &'static Location<'static>) {
+        self.node.set_flags(op.among(flags));
+        self.turn.set(Turn { waits_at: at });
     }
 
     pub(crate) fn wait(&self) -> Option<Wait> {

@@ -19,7 +19,7 @@ use crate::sched::context::{self, STEPS};
 use crate::sched::node::{self, AWAY, EFFECTIVE, Kind, Node, SlotRef};
 use crate::sched::remote::{self, Mail};
 use crate::sched::root::Root;
-use crate::task::header::Header;
+use crate::task::header::{Header, QUEUED};
 use crate::task::wake::{self, WakeRef};
 use std::fmt;
 use std::mem;
@@ -144,18 +144,34 @@ impl Admitted {
 /// entry check lets it go on at once. None: nothing was counted, ask an [`Entry`].
 #[inline(always)]
 pub(crate) fn enter_plainly(cx: &Context<'_>) -> Option<Plain> {
+    enter_unless(cx, EFFECTIVE | AWAY).map(|(task, _)| task)
+}
+
+/// As [`enter_plainly`], of an operation that waits in any case, in `op` and `at`: only [`Parked::of_waiting`] is left to be done.
+#[inline(always)]
+pub(crate) fn wait_plainly(cx: &Context<'_>, op: Op, at: &'static Location<'static>) -> Option<Plain> {
+    let (task, flags) = enter_unless(cx, EFFECTIVE | AWAY | QUEUED)?;
+    // SAFETY: the context's task is alive and held.
+    unsafe { (*task.0).begin_wait(flags, op, at) };
+    Some(task)
+}
+
+/// The flags of the task come back, too.
+#[inline(always)]
+fn enter_unless(cx: &Context<'_>, unwanted: u16) -> Option<(Plain, u16)> {
     context::ambient(|a| {
         let task = a.task.get();
         if wake::header_of(cx.waker()) != Some(task) || !ptr::eq(a.node.get(), task.cast()) {
             return None;
         }
         // SAFETY: the context's task, a waker's header and so not null, is alive and held.
-        if unsafe { (*task).has(EFFECTIVE | AWAY) } {
+        let flags = unsafe { (*task).node.flags() };
+        if flags & unwanted != 0 {
             return None;
         }
         a.steps.set(a.steps.get().checked_sub(1)?);
         a.checkpoints.set(a.checkpoints.get().wrapping_add(1));
-        Some(Plain(task))
+        Some((Plain(task), flags))
     })
 }
 
@@ -347,7 +363,8 @@ impl Parked {
         // SAFETY: the context's task, a waker's header and so not null, is alive and held.
         unsafe {
             (*node).home().count_inc();
-            Some(Self::counted(task, op, at))
+            (*task).set_wait(op, at);
+            Some(Self::counted(task))
         }
     }
 
@@ -357,20 +374,30 @@ impl Parked {
     /// In the poll that it was found out in, by the holder of `root`.
     #[inline(always)]
     pub(crate) unsafe fn of(task: Plain, root: &Root, op: Op, at: &'static Location<'static>) -> Self {
+        // SAFETY: by contract.
+        unsafe {
+            (*task.0).set_wait(op, at);
+            Self::of_waiting(task, root)
+        }
+    }
+
+    /// As [`Parked::of`], of a task that has said what it waits in ([`wait_plainly`]).
+    ///
+    /// # Safety
+    /// As [`Parked::of`].
+    #[inline(always)]
+    pub(crate) unsafe fn of_waiting(task: Plain, root: &Root) -> Self {
         root.count_inc_here();
         // SAFETY: it is at home, so that its count is the root's; for the rest by contract.
-        unsafe { Self::counted(task.0, op, at) }
+        unsafe { Self::counted(task.0) }
     }
 
     /// # Safety
     /// The context's task, which is held, and was counted on its home.
     #[inline(always)]
-    unsafe fn counted(task: *const Header, op: Op, at: &'static Location<'static>) -> Self {
+    unsafe fn counted(task: *const Header) -> Self {
         // SAFETY: by contract.
-        unsafe {
-            (*task).set_wait(op, at);
-            Self { at: NonNull::new_unchecked(task.cast_mut()).cast(), began: (*task).node.stamp() }
-        }
+        unsafe { Self { at: NonNull::new_unchecked(task.cast_mut()).cast(), began: (*task).node.stamp() } }
     }
 
     /// A wait that cancellation does not end ([`Parked::is_cancelled`] is always false); it holds its scopes open.

@@ -128,15 +128,17 @@ impl Sleep {
             Stage::Start(entry, Given::Duration) if !entry.has_yielded() => {}
             _ => return false,
         }
-        let Some(task) = park::enter_plainly(cx) else { return false };
+        let Some(task) = park::wait_plainly(cx, OP, self.at) else { return false };
         // SAFETY: a task is polled in a root, which this thread holds, in this poll.
         let (root, target) = unsafe { (&*context::root(), Target::wake_plain(task)) };
         // First: there is nothing yet that would have to be dropped if it panicked.
         let key = root.begin_timer(self.nanos, target);
         // SAFETY: as above; and what stands there has nothing to drop.
         unsafe {
-            let parked = Parked::of(task, root, OP, self.at);
-            let waiting = Stage::Waiting(Timer::new(root, key), parked, Given::Duration);
+            // Both count on the root: one after the other, so that it is one addition.
+            let timer = Timer::new(root, key);
+            let parked = Parked::of_waiting(task, root);
+            let waiting = Stage::Waiting(timer, parked, Given::Duration);
             ptr::write(&raw mut *self.stage, waiting);
         }
         true
