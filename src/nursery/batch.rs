@@ -9,7 +9,7 @@
 //! each returns what the next one returns. Processors predict some 16 to 32 returns; beyond that a level would cost a
 //! mispredicted branch for each call.
 
-use super::core::{CoreSlot, Panic, give_back, give_back_here, release_task, settle};
+use super::core::{CoreSlot, Panic, Ready, give_back, give_back_here, release_task, settle};
 use super::errors::store_error;
 use super::join::JoinState;
 use crate::cancel::region::{Judgement, judge};
@@ -23,7 +23,6 @@ use crate::task::local::Locals;
 use crate::task::wake;
 use crate::testing::Order;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr;
 use std::task::{Context, Poll};
 
 /// Polls beyond the budget of a turn: as many nurseries may lie in each other, and still the innermost one goes on. A bound,
@@ -108,7 +107,8 @@ impl CoreSlot {
         }
         let mut batch = self.take_batch::<HOW>(root);
         loop {
-            let h = batch.next();
+            // SAFETY: queued tasks are alive.
+            let h = unsafe { &*batch.tasks.next() };
             // SAFETY: held; the task is this nursery's.
             unsafe { poll_task::<E, HOW>(h, root, a, &frame) };
             let budget = root.budget.get() - 1;
@@ -116,7 +116,7 @@ impl CoreSlot {
             if budget < 0 {
                 break;
             }
-            if batch.is_over() {
+            if batch.tasks.is_over() {
                 if !self.has_ready() {
                     break;
                 }
@@ -128,7 +128,7 @@ impl CoreSlot {
             if HOW != PLAIN && !root.host_has_budget() {
                 break;
             }
-            if batch.is_over() {
+            if batch.tasks.is_over() {
                 batch = self.take_batch::<HOW>(root);
             }
         }
@@ -142,17 +142,16 @@ impl CoreSlot {
         if HOW == SPECIAL && root.order.get() != Order::Fifo {
             self.permute(root);
         }
-        Batch { core: self, next: self.head.get(), last: self.tail.replace(ptr::null()) }
+        Batch { core: self, tasks: self.take_ready() }
     }
 
     /// Puts the queue into the order that a test asked for.
     #[cold]
     #[inline(never)]
     fn permute(&self, root: &Root) {
-        let mut batch = vec![self.head.get()];
-        while let Some(&at) = batch.last().filter(|at| **at != self.tail.get()) {
-            // SAFETY: queued tasks are alive; it is not the last one.
-            batch.push(unsafe { (*at).next_ready() });
+        let (mut tasks, mut batch) = (self.take_ready(), Vec::new());
+        while !tasks.is_over() {
+            batch.push(tasks.next());
         }
         match root.order.get() {
             Order::Fifo => {}
@@ -163,45 +162,25 @@ impl CoreSlot {
                 }
             }
         }
-        self.unqueue_all();
         for h in batch {
-            // SAFETY: as above.
+            // SAFETY: queued tasks are alive.
             self.push_ready(unsafe { &*h });
         }
     }
 }
 
-/// Tasks that were taken from the queue of `core`. Those that do not get their turn are put back, also if that is because somebody's
-/// waker panics.
+/// Tasks that were taken from the queue of `core`. Those that do not get their turn are put back, also if that is because
+/// somebody's waker panics.
 struct Batch<'a> {
     core: &'a CoreSlot,
-    /// Null if it is over.
-    next: *const Header,
-    last: *const Header,
-}
-
-impl<'a> Batch<'a> {
-    #[inline(always)]
-    fn is_over(&self) -> bool {
-        self.next.is_null()
-    }
-
-    /// The next one, which there is.
-    #[inline(always)]
-    fn next(&mut self) -> &'a Header {
-        // SAFETY: queued tasks are alive.
-        let h = unsafe { &*self.next };
-        // SAFETY: it is not the last one.
-        self.next = if ptr::eq(h, self.last) { ptr::null() } else { unsafe { h.next_ready() } };
-        h
-    }
+    tasks: Ready,
 }
 
 impl Drop for Batch<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        if !self.is_over() {
-            self.core.put_back(self.next, self.last);
+        if !self.tasks.is_over() {
+            self.core.put_back(&self.tasks);
         }
     }
 }
@@ -323,8 +302,8 @@ unsafe fn poll_live<E: TaskError, const HOW: u8>(
 #[inline(never)]
 unsafe fn drop_and_leave(h: &Header, root: &Root, frame: &BatchFrame) {
     h.node.set_flags(DONE);
-    // SAFETY: by contract: once, and if it is not the end, `gone` says so. What was dropped may have done anything to the task: then
-    // it is no longer plain.
+    // SAFETY: by contract: once, and if it is not the end, `gone` says so. What was dropped may have done anything to the task:
+    // then it is no longer plain.
     unsafe {
         match catch_unwind(AssertUnwindSafe(|| (h.vtable.get().drop)(h))) {
             Ok(()) if !root.instrumented.get() && node::retire_plainly(&h.node, DONE, DONE) => {

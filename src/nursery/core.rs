@@ -3,7 +3,7 @@
 //! Invariants, for the holder of the owner:
 //!
 //! - every live task of the nursery is linked: the body under the nursery's node, children under `group`;
-//! - a task is on the ready queue iff it is `QUEUED`;
+//! - a task is on the ready queue, or among those that were taken off it to be polled, iff it is `QUEUED`;
 //! - `notified` is set from the moment the parent was woken (or the nursery's poll began) until that poll ends;
 //! - a task that has ended is linked no more: the nursery is done when nothing is inside of it but its empty group.
 
@@ -157,15 +157,21 @@ impl CoreSlot {
         !self.group.has_inner() && self.scope.node.has_only(&self.group)
     }
 
-    /// Puts tasks in front of the queue again.
-    pub(super) fn put_back(&self, first: *const Header, last: *const Header) {
+    /// Takes the whole queue, which is not empty.
+    #[inline(always)]
+    pub(super) fn take_ready(&self) -> Ready {
+        Ready { next: self.head.get(), last: self.tail.replace(ptr::null()) }
+    }
+
+    /// Puts tasks in front of the queue again, of which there are some.
+    pub(super) fn put_back(&self, tasks: &Ready) {
         if self.has_ready() {
             // SAFETY: queued tasks are alive.
-            unsafe { (*last).set_next_ready(self.head.get()) };
+            unsafe { (*tasks.last).set_next_ready(self.head.get()) };
         } else {
-            self.tail.set(last);
+            self.tail.set(tasks.last);
         }
-        self.head.set(first);
+        self.head.set(tasks.next);
     }
 
     #[inline(always)]
@@ -449,15 +455,10 @@ impl CoreSlot {
                 wakes.append(free_task(&*body.cast::<Header>()));
             }
             // Nobody but the queue knows its tasks any more.
-            let (mut at, last) = (core.head.get(), core.tail.replace(ptr::null()));
-            while !last.is_null() {
-                let (h, is_last) = (&*at, at == last);
-                if !is_last {
-                    at = h.next_ready();
-                }
-                release_task(h, &mut wakes);
-                if is_last {
-                    break;
+            if core.has_ready() {
+                let mut tasks = core.take_ready();
+                while !tasks.is_over() {
+                    release_task(&*tasks.next(), &mut wakes);
                 }
             }
             core.busy.set(false);
@@ -470,6 +471,29 @@ impl CoreSlot {
             wakes.append(ScopeSlot::end(node));
             wakes
         }
+    }
+}
+
+/// Tasks that were taken off a ready queue, in order. They are still `QUEUED`.
+pub(super) struct Ready {
+    /// Null if it is over.
+    next: *const Header,
+    last: *const Header,
+}
+
+impl Ready {
+    #[inline(always)]
+    pub(super) fn is_over(&self) -> bool {
+        self.next.is_null()
+    }
+
+    /// The next one, which there is. It is in none of these any more.
+    #[inline(always)]
+    pub(super) fn next(&mut self) -> *const Header {
+        let at = self.next;
+        // SAFETY: queued tasks are alive; it is not the last one.
+        self.next = if ptr::eq(at, self.last) { ptr::null() } else { unsafe { (*at).next_ready() } };
+        at
     }
 }
 

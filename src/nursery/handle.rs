@@ -223,7 +223,7 @@ impl<T> Handle<'_, T> {
             }
         };
         self.word = ptr::without_provenance(TAKEN);
-        // SAFETY: the task has left, on this thread, which holds the home.
+        // SAFETY: the task has left, on this thread, which holds the home. It may not have ended plainly.
         unsafe {
             (*head).header.gone.set(false);
             give_back_here(head.cast(), &*home);

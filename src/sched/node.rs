@@ -9,11 +9,13 @@
 //!   cancelled since. That is sticky, as in Trio, where `cancel` takes blocked tasks out of their wait on the spot.
 //! - `holds` counts the unfinished sections directly inside: started shields, nurseries with work left, and inner
 //!   nodes with holds of their own.
-//! - a free node has no flags (a task's has `DONE`), no holds and nothing inside; its `parent` and `rounds` are the pool's.
+//! - a free node has no flags (a task's has `DONE`, and the rest of them means nothing), no holds and nothing inside; its
+//!   `parent` and `rounds` are the pool's.
 //!   `rounds` counts from the moment when a node becomes effective, and means nothing before.
 //! - `rare` points to the extras iff `EXTRAS` is set; else it is the id of a task, or 0 if nobody has asked for that yet.
-//! - the flags of a task stand among the node's, so that one look tells whether it is a plain case: `QUEUED` and `DONE` are
-//!   the [header](crate::task::header)'s; `EXTRAS` says that there are some, `AWAY` that the owner is not the home.
+//! - the flags of a task stand among the node's, so that one look tells whether it is a plain case: `QUEUED`, `DONE` and
+//!   `APART` are the [header](crate::task::header)'s, and so is the high byte, which says what it waits in; `EXTRAS` says that
+//!   there are some, `AWAY` that the owner is not the home.
 //!
 //! Everything but `owner`, `stamp` and `flags` is touched only by the thread that holds `owner`. Slots are type-stable:
 //! whoever has a [`SlotRef`] may read those three at any time. What changes the tree is in [`tree`](self::tree).
@@ -44,7 +46,7 @@ const TREE: u16 = CALLED | SHIELD | EFFECTIVE;
 pub(crate) const EXTRAS: u16 = 32;
 /// The owner is not the home.
 pub(crate) const AWAY: u16 = 64;
-/// All of them. The high byte of a task's says what it waits in.
+/// All flags of a node or a task, without what a task waits in.
 pub(crate) const FLAGS: u16 = 0xff;
 
 /// What a node is the head of; fixed for the life of the slot's memory.
@@ -198,7 +200,8 @@ impl Node {
         }
     }
 
-    /// A task's node in the memory of `home`, in use, for `at`, where it is to stay; it is [to be the last one](Node::be_last) inside `parent`.
+    /// A task's node in the memory of `home`, in use, for `at`, where it is to stay; it is [to be the last one](Node::be_last)
+    /// inside `parent`.
     ///
     /// # Safety
     /// The parent is alive, and held.
@@ -335,7 +338,7 @@ impl Node {
         self.owner.store(root.cast_mut(), Ordering::Release);
     }
 
-    /// To be linked next as the last one inside `parent`.
+    /// It is to be the last one inside `parent`, and is linked next ([`close_ring`]). Until then nothing else is linked there.
     ///
     /// # Safety
     /// The parent is alive, and held.

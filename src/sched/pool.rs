@@ -31,6 +31,7 @@ pub(crate) const TASK_CLASSES: usize = FINE + COARSE + 1;
 pub(crate) const SCOPE_CLASS: usize = TASK_CLASSES;
 pub(crate) const CORE_CLASS: usize = TASK_CLASSES + 1;
 const CLASSES: usize = TASK_CLASSES + 2;
+const _: () = assert!(CLASSES < 1 << 8, "a free slot has a byte for its class");
 
 /// The class for a task slot of `size` bytes.
 pub(crate) const fn task_class(size: usize) -> usize {
@@ -109,7 +110,7 @@ impl Pool {
     /// Takes a slot for a task and puts it to use, to be linked as the last one under `parent` ([`node::close_ring`]).
     ///
     /// # Safety
-    /// As [`Pool::allocate`]; `parent` is a node of `root`.
+    /// As [`Pool::allocate`]; `parent` is alive, a node of `root`'s, and nothing is linked there before the task is.
     #[inline(always)]
     pub(crate) unsafe fn begin_task(&self, root: &Root, vtable: &'static VTable, parent: *const Node) -> *const Header {
         let node = self.free[vtable.class].get();
@@ -171,6 +172,7 @@ impl Pool {
         }
     }
 
+    /// As [`Pool::make`], in any case.
     #[cold]
     #[inline(never)]
     unsafe fn make_slowly(&self, root: &Root, vtable: &'static VTable, parent: *const Node) -> *const Header {

@@ -1,10 +1,14 @@
 //! The head of a task's memory: `{header | future}` in one pooled slot.
 //!
-//! State of a header, touched only by the thread that holds its owner, save for `next_remote`, `place` and `gone`; among the node's flags:
+//! State of a header, touched only by the thread that holds its owner, save for `next_remote`, `place` and `gone`. Among the
+//! node's flags:
 //!
 //! - `QUEUED`: on its nursery's ready queue (or in the batch taken from it), exactly once.
 //! - `DONE`: the future is gone or going; the slot is about to be recycled, wakes are ignored.
 //! - `APART`: under no nursery, and so on no queue: a root's main task, or one on its way to another root.
+//!
+//! Their high byte is the operation that it waits in, and `turn` then says where; in a task that is `QUEUED`, and not `APART`,
+//! `turn` is the queue's. So who takes a task off its queue clears that byte as well, and nobody writes it before.
 
 use crate::nursery::core::Core;
 use crate::sched::node::{FLAGS, Foreign, Kind, Node};
@@ -235,10 +239,11 @@ impl Header {
         self.node.set_flags(APART);
     }
 
-    /// Drops the future where that is the end of the task, if nothing comes in between: it is `gone` only if that panics.
+    /// Drops the future at the end of its poll, which is the last one: it is `gone` only if that panics, or if the end of the
+    /// task finds out that it is no plain one.
     ///
     /// # Safety
-    /// `drop` may drop it: in its poll, which is the last one; or it is not polled any more.
+    /// `drop` may drop the future, which is not dropped yet.
     #[inline(always)]
     pub(crate) unsafe fn drop_in_poll(&self, drop: impl FnOnce()) {
         struct Gone<'a>(&'a Cell<bool>);
@@ -291,7 +296,7 @@ impl Header {
         }
     }
 
-    /// As [`Header::set_wait`], of a task with these flags, which is not `QUEUED`.
+    /// As [`Header::set_wait`], of a task with these flags, which is not `QUEUED`, or `APART`.
     #[inline(always)]
     pub(crate) fn begin_wait(&self, flags: u16, op: Op, at: &'static Location<'static>) {
         self.node.set_flags(op.among(flags));

@@ -26,6 +26,8 @@ macro_rules! operations {
     };
 }
 
+const _: () = assert!(Op::ALL.len() < 1 << 8, "there is a number for each, and 0");
+
 impl Op {
     /// These flags with the operation in their high byte.
     #[inline(always)]

@@ -19,10 +19,8 @@ use std::ptr;
 pub(crate) unsafe fn link_new(node: *const Node, parent: *const Node) {
     // SAFETY: alive by contract.
     unsafe {
-        join_ring(node, parent);
-        if (*parent).is_effective() {
-            link_cancelled(node);
-        }
+        (*node).be_last(parent);
+        close_ring(&*node);
     }
 }
 
@@ -34,9 +32,7 @@ pub(crate) unsafe fn link_new(node: *const Node, parent: *const Node) {
 pub(crate) unsafe fn close_ring(n: &Node) {
     // SAFETY: alive by contract, as are ring members.
     unsafe {
-        let place = &raw const n.place;
-        (*n.place.next.get()).prev.set(place);
-        (*n.place.prev.get()).next.set(place);
+        join_ring(n);
         if (*n.parent.get()).is_effective() {
             link_cancelled(n);
         }
@@ -50,19 +46,17 @@ unsafe fn link_cancelled(node: *const Node) {
     unsafe { refresh(node) }.wake();
 }
 
+/// Puts a node into the ring at the place that it knows.
+///
 /// # Safety
-/// As [`link`].
+/// As [`close_ring`].
 #[inline(always)]
-unsafe fn join_ring(node: *const Node, parent: *const Node) {
-    // SAFETY: alive by contract, as are ring members.
+unsafe fn join_ring(n: &Node) {
+    let place = &raw const n.place;
+    // SAFETY: ring members are alive.
     unsafe {
-        let (place, end) = (&raw const (*node).place, &raw const (*parent).inside);
-        let last = (*end).prev.get();
-        (*node).parent.set(parent);
-        (*place).prev.set(last);
-        (*place).next.set(end);
-        (*last).next.set(place);
-        (*end).prev.set(place);
+        (*n.place.next.get()).prev.set(place);
+        (*n.place.prev.get()).next.set(place);
     }
 }
 
@@ -74,7 +68,8 @@ unsafe fn join_ring(node: *const Node, parent: *const Node) {
 pub(crate) unsafe fn link(node: *const Node, parent: *const Node) -> Wakes {
     // SAFETY: alive by contract.
     let (n, p) = unsafe {
-        join_ring(node, parent);
+        (*node).be_last(parent);
+        join_ring(&*node);
         (&*node, &*parent)
     };
     if n.is_shield() || n.holds.get() > 0 {
