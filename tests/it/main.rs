@@ -18,6 +18,7 @@ mod hosted;
 mod intruders;
 mod lowlevel;
 mod nursery;
+mod panicking_wakers;
 mod panics;
 mod race;
 mod rationed;

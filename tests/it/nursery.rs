@@ -1,4 +1,4 @@
-//! Nurseries: what children may borrow, how they end, and what their handles say.
+//! Nurseries: what children may borrow, how they end, and what they inherit.
 
 use crate::support::{Live, Log, OnDrop, Oops, oneshot, oopses};
 use std::cell::RefCell;
@@ -7,7 +7,7 @@ use std::sync::Mutex as StdMutex;
 use std::time::Duration;
 use trine::sync::Event;
 use trine::testing::{run, wait_all_tasks_blocked};
-use trine::{CancelScope, Error, JoinError, Result};
+use trine::{CancelScope, Error, Result};
 
 trine::task_local! {
     static REQUEST: u32;
@@ -203,132 +203,6 @@ fn a_child_may_spawn_from_its_destructor_when_it_ends() {
     }))
     .unwrap();
     assert_eq!(log.take(), ["spawned by destructor"]);
-}
-
-#[test]
-fn handle_gives_the_value_before_and_after_the_child_ended() {
-    run(trine::nursery(async |n| {
-        let early = n.spawn(async {
-            trine::sleep(Duration::from_secs(1)).await?;
-            Ok(1)
-        });
-        let late = n.spawn(async { Ok(2) });
-        assert!(!early.is_finished());
-        assert_eq!(early.await?, 1);
-        assert!(late.is_finished());
-        assert_eq!(late.await?, 2);
-        Ok(())
-    }))
-    .unwrap();
-}
-
-#[test]
-fn handle_is_polled_again_through_a_reference_after_a_cancel() {
-    run(trine::nursery(async |n| {
-        let mut handle = n.spawn(async {
-            trine::sleep(Duration::from_secs(5)).await?;
-            Ok(7)
-        });
-        let early = trine::move_on_after(Duration::from_secs(1), async { Ok((&mut handle).await?) }).await?;
-        assert_eq!(early, None);
-        assert_eq!(handle.await?, 7);
-        Ok(())
-    }))
-    .unwrap();
-}
-
-#[test]
-fn handle_of_a_cancelled_child_says_lost_and_nothing_else_is_cancelled() {
-    run(trine::nursery(async |n| {
-        let sibling = n.spawn(async {
-            trine::sleep(Duration::from_secs(3)).await?;
-            Ok("sibling")
-        });
-        let child = n.spawn(async {
-            trine::sleep_forever().await?;
-            Ok(())
-        });
-        wait_all_tasks_blocked().await?;
-        child.cancel();
-        assert!(matches!(child.await, Err(JoinError::Lost)));
-        assert_eq!(sibling.await?, "sibling");
-        trine::checkpoint().await?;
-        Ok(())
-    }))
-    .unwrap();
-}
-
-#[test]
-fn cancelling_a_child_before_it_ran_lets_it_see_the_cancel() {
-    run(trine::nursery(async |n| {
-        let child = n.spawn(async { Ok(trine::checkpoint().await.is_err()) });
-        child.cancel();
-        // It swallowed the cancel, so it has a value.
-        assert!(child.await?);
-        Ok(())
-    }))
-    .unwrap_or_else(|e| panic!("{e}"));
-}
-
-#[test]
-fn a_cancelled_child_with_an_error_of_its_own_still_fails_the_nursery() {
-    let error = run(trine::nursery(async |n| {
-        let child = n.spawn(async {
-            if trine::sleep_forever().await.is_err() {
-                return Err(Oops(1).into());
-            }
-            Ok(())
-        });
-        wait_all_tasks_blocked().await?;
-        child.cancel();
-        child.await?;
-        Ok(())
-    }))
-    .unwrap_err();
-    assert_eq!(oopses(&error), [1]);
-    assert!(!error.has_cancelled());
-}
-
-#[test]
-fn a_failing_child_cancels_a_waiter_inside_the_nursery() {
-    let kept = StdMutex::new(None);
-    let error = run(trine::nursery(async |n| {
-        let child = n.spawn(async {
-            trine::checkpoint().await?;
-            Err::<(), _>(Oops(1).into())
-        });
-        let result = child.await;
-        *kept.lock().unwrap() = Some(matches!(result, Err(JoinError::Cancelled(_))));
-        result?;
-        Ok(())
-    }))
-    .unwrap_err();
-    assert_eq!(oopses(&error), [1]);
-    assert_eq!(kept.into_inner().unwrap(), Some(true));
-}
-
-#[test]
-fn a_failing_child_is_lost_to_a_waiter_outside() {
-    run(trine::nursery(async |outer| {
-        let (tx, rx) = trine::channel(1);
-        let failing = outer.spawn(async move {
-            let result = trine::nursery(async |inner| {
-                let child = inner.spawner().spawn(async {
-                    trine::checkpoint().await?;
-                    Err::<(), Error>(Oops(1).into())
-                })?;
-                tx.try_send(child).map_err(|e| e.kind)?;
-                Ok(())
-            })
-            .await;
-            Ok(oopses(&result.unwrap_err()))
-        });
-        let child = rx.recv().await?;
-        assert!(matches!(child.await, Err(JoinError::Lost)));
-        assert_eq!(failing.await?, [1]);
-        Ok(())
-    }))
-    .unwrap();
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the tests share: guards that count what lives, a oneshot that knows nothing of trine, ways to poll by hand.
 
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -82,6 +83,14 @@ pub fn waker_that_panics() -> Waker {
 pub fn poll_once<F: Future + ?Sized>(fut: Pin<&mut F>, wakes: &Arc<CountWakes>) -> Poll<F::Output> {
     let waker = Waker::from(wakes.clone());
     fut.poll(&mut Context::from_waker(&waker))
+}
+
+/// Polls until it is ready, also if it panics.
+pub fn poll_on<T>(mut fut: Pin<&mut impl Future<Output = T>>, cx: &mut Context<'_>) -> Option<T> {
+    (0..5).find_map(|_| match catch_unwind(AssertUnwindSafe(|| fut.as_mut().poll(cx))) {
+        Ok(Poll::Ready(value)) => Some(value),
+        _ => None,
+    })
 }
 
 /// The smallest executor: polls when woken, and sleeps otherwise.

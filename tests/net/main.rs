@@ -1,24 +1,19 @@
 //! TCP on the native backend, seen from outside.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
-use std::ptr;
+use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
-use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use futures_util::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use futures_util::{AsyncReadExt, AsyncWriteExt};
 use trine::net::{self, Shutdown, TcpListener, TcpStream};
-use trine::testing::wait_all_tasks_blocked;
-use trine::{
-    CancelScope, Error, Result, checkpoint, fail_after, is_cancelled, move_on_after, nursery, run, shielded, sleep,
-    sleep_forever,
-};
+use trine::{CancelScope, Error, Result, checkpoint, is_cancelled, move_on_after, nursery, run, sleep};
+
+mod poll_based;
 
 const MS: Duration = Duration::from_millis(1);
 /// The time of a timeout that ends only what hangs.
@@ -45,16 +40,6 @@ async fn read_to_end(stream: &TcpStream) -> Result<Vec<u8>> {
 
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 31 / 7) as u8).collect()
-}
-
-fn waker_that_cannot_be_cloned() -> Waker {
-    fn clone(_: *const ()) -> RawWaker {
-        panic!("a waker panics");
-    }
-    fn nothing(_: *const ()) {}
-    static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, nothing, nothing, nothing);
-    // SAFETY: its functions touch no data.
-    unsafe { Waker::from_raw(RawWaker::new(ptr::null(), &VTABLE)) }
 }
 
 #[test]
@@ -384,186 +369,6 @@ fn a_port_can_be_bound_again_at_once() -> Result<()> {
 }
 
 #[test]
-fn the_poll_based_traits_work() -> Result<()> {
-    run(async {
-        let (a, b) = pair().await?;
-        let data = pattern(3_000_000);
-        let received = nursery(async |n| {
-            n.start_soon(async {
-                let mut a = a;
-                AsyncWriteExt::write_all(&mut a, &data).await?;
-                a.flush().await?;
-                a.close().await?;
-                Ok(())
-            });
-            let mut all = Vec::new();
-            (&b).read_to_end(&mut all).await?;
-            Ok(all)
-        })
-        .await?;
-        assert!(received == data);
-        Ok(())
-    })
-}
-
-#[test]
-fn a_poll_based_read_is_cancelled() -> Result<()> {
-    run(async {
-        let (_a, b) = pair().await?;
-        let mut buf = [0; 8];
-        let read = move_on_after(MS, async { Ok(b.read(&mut buf).await?) }).await?;
-        assert_eq!(read, None);
-        Ok(())
-    })
-}
-
-/// Begins to read by the poll-based traits, has to wait, and gives up.
-async fn give_up_reading(mut stream: &TcpStream) {
-    let mut buf = [0; 8];
-    assert!(futures::poll!(AsyncReadExt::read(&mut stream, &mut buf)).is_pending());
-}
-
-/// Reads by the poll-based traits what comes once it waits.
-async fn read_what_comes(mut reader: &TcpStream, writer: &TcpStream) -> Result<usize> {
-    nursery(async |n| {
-        n.start_soon(async {
-            wait_all_tasks_blocked().await?;
-            Ok(writer.write_all(b"hey").await?)
-        });
-        Ok(AsyncReadExt::read(&mut reader, &mut [0; 8]).await?)
-    })
-    .await
-}
-
-#[test]
-fn a_poll_based_read_that_was_given_up_is_none_of_the_next_one() -> Result<()> {
-    run(async {
-        let (a, b) = &pair().await?;
-        let scope = CancelScope::new();
-        let behind_a_shield = scope.run(async {
-            give_up_reading(a).await;
-            scope.cancel();
-            shielded(read_what_comes(a, b)).await
-        });
-        assert_eq!(behind_a_shield.await?, Some(3));
-
-        let scope = CancelScope::new();
-        let left = scope.run(async {
-            give_up_reading(a).await;
-            scope.cancel();
-            Ok(())
-        });
-        left.await?;
-        assert_eq!(read_what_comes(a, b).await?, 3);
-
-        let scope = &CancelScope::new();
-        nursery(async |n| {
-            n.start_soon(async move {
-                let cancelled = scope.run(async {
-                    give_up_reading(a).await;
-                    scope.cancel();
-                    Ok(sleep_forever().await?)
-                });
-                assert!(cancelled.await?.is_none());
-                Ok(())
-            });
-            checkpoint().await?;
-            assert_eq!(read_what_comes(a, b).await?, 3);
-            Ok(())
-        })
-        .await
-    })
-}
-
-#[test]
-fn in_a_cancelled_scope_what_was_left_outside_does_not_read() -> Result<()> {
-    run(async {
-        let (a, b) = pair().await?;
-        give_up_reading(&a).await;
-        b.write_all(b"hey").await?;
-        let scope = CancelScope::new();
-        scope.cancel();
-        let read = scope.run(async { Ok(AsyncReadExt::read(&mut &a, &mut [0; 8]).await?) });
-        assert_eq!(read.await?, None);
-        assert_eq!(AsyncReadExt::read(&mut &a, &mut [0; 8]).await?, 3);
-        Ok(())
-    })
-}
-
-/// What a read by the poll-based traits came to. None may hang.
-async fn poll_based_read(mut stream: &TcpStream) -> Result<Result<usize, io::ErrorKind>> {
-    fail_after(LONG, async { Ok(AsyncReadExt::read(&mut stream, &mut [0; 8]).await.map_err(|error| error.kind())) })
-        .await
-}
-
-#[test]
-fn of_two_poll_based_readers_the_second_is_refused() -> Result<()> {
-    run(async {
-        let (a, b) = &pair().await?;
-        nursery(async |n| {
-            let first = n.spawn(poll_based_read(a));
-            wait_all_tasks_blocked().await?;
-            assert_eq!(n.spawn(poll_based_read(a)).await?, Err(io::ErrorKind::ResourceBusy));
-            b.write_all(b"hey").await?;
-            assert_eq!(first.await?, Ok(3));
-            Ok(())
-        })
-        .await
-    })
-}
-
-#[test]
-fn a_poll_based_reader_that_is_displaced_hears_of_it() -> Result<()> {
-    run(async {
-        let (a, b) = &pair().await?;
-        nursery(async |n| {
-            let displaced = n.spawn(poll_based_read(a));
-            wait_all_tasks_blocked().await?;
-            let other = n.spawn(async { Ok(a.read(&mut [0; 8]).await?) });
-            assert_eq!(displaced.await?, Err(io::ErrorKind::ResourceBusy));
-            b.write_all(b"hey").await?;
-            assert_eq!(other.await?, 3);
-            Ok(())
-        })
-        .await
-    })
-}
-
-#[test]
-fn of_two_poll_based_readers_in_two_runs_the_second_is_refused() -> Result<()> {
-    let (a, b) = &run(pair())?;
-    let (waits, waiting) = mpsc::channel();
-    thread::scope(|scope| {
-        let first = scope.spawn(|| {
-            run(nursery(async |n| {
-                let read = n.spawn(poll_based_read(a));
-                wait_all_tasks_blocked().await?;
-                waits.send(()).expect("the test waits for that");
-                Ok(read.await?)
-            }))
-        });
-        waiting.recv().expect("it sends before it ends");
-        assert_eq!(run(poll_based_read(a))?, Err(io::ErrorKind::ResourceBusy));
-        run(b.write_all(b"hey"))?;
-        assert_eq!(first.join().expect("it does not panic")?, Ok(3));
-        Ok(())
-    })
-}
-
-#[test]
-fn a_direction_is_given_back_if_a_waker_panics() -> Result<()> {
-    run(async {
-        let (a, b) = pair().await?;
-        let waker = waker_that_cannot_be_cloned();
-        let poll_read = || AsyncRead::poll_read(Pin::new(&mut &a), &mut Context::from_waker(&waker), &mut [0; 8]);
-        catch_unwind(AssertUnwindSafe(poll_read)).expect_err("the waker has to be stored");
-        b.write_all(b"x").await?;
-        assert_eq!(a.read(&mut [0; 8]).await?, 1);
-        Ok(())
-    })
-}
-
-#[test]
 fn a_stream_survives_its_loop() -> Result<()> {
     let (a, b) = run(async {
         let (a, b) = pair().await?;
@@ -658,7 +463,7 @@ fn the_task_tree_shows_where_a_stream_is_waited_for() -> Result<()> {
             trine::testing::wait_all_tasks_blocked().await?;
             let tree = trine::inspect::tree().to_string();
             assert!(tree.contains("TcpStream::read"), "{tree}");
-            assert!(tree.contains("tests/net.rs"), "{tree}");
+            assert!(tree.contains("tests/net/main.rs"), "{tree}");
             n.cancel_children();
             Ok(())
         })
