@@ -14,8 +14,9 @@ const FIRST: usize = 4 << 10;
 const LARGE: usize = 256 << 10;
 /// That of a huge page, where there are such.
 const HUGE: usize = 2 << 20;
-/// How often a pool has grown before its chunks are huge ones: it has 4 MiB then, so that little of a huge one lies idle.
-const HUGE_FROM: usize = 21;
+/// How often a pool has grown before its chunks are huge ones: it has 1 MiB then. From there on a child costs fewer misses of
+/// the translation cache than it costs to have some of a huge page lie idle.
+const HUGE_FROM: usize = 9;
 
 /// How many large ones are kept: 4 MiB. None of any sort where a sanitizer or a model is to see that nobody uses a chunk that
 /// was given back.
