@@ -37,7 +37,7 @@ fn parent(h: &Header) -> Option<u64> {
     unsafe {
         let mut at = (*core).scope.node.parent.get();
         while !at.is_null() {
-            if (*at).kind == Kind::Task {
+            if (*at).kind() == Kind::Task {
                 let task = &*at.cast::<Header>();
                 if task.core().is_null() || task.vtable.get().is_child {
                     return Some(task.task_id().0);
@@ -178,7 +178,7 @@ unsafe fn draw(start: &Node, depth: usize, lines: &mut Vec<(usize, String)>) {
         // SAFETY: by the caller's contract.
         let n = unsafe { &*node };
         let mut inner = depth + 1;
-        if n.kind == Kind::Group {
+        if n.kind() == Kind::Group {
             inner = depth;
         } else {
             // SAFETY: as above.
@@ -190,7 +190,7 @@ unsafe fn draw(start: &Node, depth: usize, lines: &mut Vec<(usize, String)>) {
 }
 
 unsafe fn describe(n: &Node) -> String {
-    let mut line = match n.kind {
+    let mut line = match n.kind() {
         Kind::Task => {
             // SAFETY: the kind says so.
             let h = unsafe { &*std::ptr::from_ref(n).cast::<Header>() };
@@ -265,7 +265,7 @@ pub fn statistics() -> Statistics {
                 continue;
             }
             let n = &*node;
-            if n.kind == Kind::Task {
+            if n.kind() == Kind::Task {
                 let h = &*node.cast::<Header>();
                 tasks += usize::from(h.core().is_null() || h.vtable.get().is_child);
             }

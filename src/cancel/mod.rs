@@ -88,7 +88,7 @@ pub fn current_effective_deadline() -> EffectiveDeadline {
     unsafe {
         while !at.is_null() {
             let node: &Node = &*at;
-            if matches!(node.kind, Kind::Scope | Kind::Nursery) {
+            if matches!(node.kind(), Kind::Scope | Kind::Nursery) {
                 if let Some(deadline) = ScopeSlot::of(node).instant() {
                     earliest = earliest.min(EffectiveDeadline::At(deadline));
                 }

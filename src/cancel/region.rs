@@ -246,14 +246,14 @@ impl Region {
 
     #[inline(always)]
     fn poll_inside<F: Future>(&mut self, mut body: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<Exit<F::Output>> {
+        // SAFETY: there is one, around or the scope's own, which this thread holds.
+        let root = unsafe { &*context::root() };
         if self.slot.is_null() {
             self.enter();
         } else {
             // SAFETY: entered, and this is the poll of its future.
-            ready!(unsafe { attach(self.slot.cast(), cx) });
+            ready!(unsafe { attach(self.slot.cast(), root, cx) });
         }
-        // SAFETY: held by this thread.
-        let root = unsafe { &*context::root() };
         let slot: *const ScopeSlot = self.slot;
         // SAFETY: alive until `leave`.
         let node: &Node = unsafe { &(*slot).node };

@@ -42,11 +42,11 @@ pub(crate) struct ScopeSlot {
 }
 
 impl ScopeSlot {
-    pub(crate) fn fresh(home: *const Root) -> Self {
+    pub(crate) fn fresh(home: &Root) -> Self {
         Self::fresh_of(home, Kind::Scope)
     }
 
-    pub(crate) fn fresh_of(home: *const Root, kind: Kind) -> Self {
+    pub(crate) fn fresh_of(home: &Root, kind: Kind) -> Self {
         Self {
             node: Node::fresh(home, kind),
             waker: Cell::new(None),
@@ -306,7 +306,7 @@ impl ScopeSlot {
     #[inline(always)]
     pub(crate) unsafe fn end_plainly(&self, root: &Root) -> bool {
         let node = &self.node;
-        if !self.is_plain.get() || !ptr::eq(node.owner(), root) || node.parent.get().is_null() {
+        if !self.is_plain.get() || !node.is_at_home(root) || node.parent.get().is_null() {
             return false;
         }
         // SAFETY: by contract; it is linked.
@@ -356,9 +356,9 @@ impl ScopeSlot {
         unsafe {
             let this = Self::of(&*node);
             let wakes = this.finish();
-            let class = if this.node.kind == Kind::Scope { SCOPE_CLASS } else { CORE_CLASS };
-            let home = this.node.home_ptr();
-            (*home).pool.release(node, class, ptr::eq(context::root(), home));
+            let class = if this.node.kind() == Kind::Scope { SCOPE_CLASS } else { CORE_CLASS };
+            let home = this.node.home();
+            home.pool.release(node, class, home.is_here());
             Root::count_dec(home);
             wakes
         }
@@ -411,30 +411,30 @@ impl ScopeSlot {
 /// another thread still runs its old root.
 ///
 /// # Safety
-/// The node is the head of a slot in use, whose future is being polled by this thread; the context has a root.
+/// The node is the head of a slot in use, whose future is being polled by this thread; `root` is the context's.
 #[inline(always)]
-pub(crate) unsafe fn attach(node: *const Node, cx: &Context<'_>) -> Poll<()> {
+pub(crate) unsafe fn attach(node: *const Node, root: &Root, cx: &Context<'_>) -> Poll<()> {
     // SAFETY: in use by contract.
     unsafe {
         let n = &*node;
-        if n.owner() == context::root() && n.parent.get() == context::node() {
+        // In the common case; the others are found out below.
+        if n.is_at_home(root) && n.parent.get() == context::node() {
             return Poll::Ready(());
         }
-        reattach(node, cx)
+        reattach(node, root, cx)
     }
 }
 
 #[cold]
-unsafe fn reattach(node: *const Node, cx: &Context<'_>) -> Poll<()> {
+unsafe fn reattach(node: *const Node, root: &Root, cx: &Context<'_>) -> Poll<()> {
     // SAFETY: as `attach`.
     unsafe {
         let n = &*node;
-        let root = context::root();
         let mut moved = false;
         loop {
             // It may be linked under something that others move, until this thread has it.
             let from = n.owner();
-            if from == root {
+            if ptr::eq(from, root) {
                 break;
             }
             let taken = Root::borrow_idle(from, || {
@@ -458,7 +458,7 @@ unsafe fn reattach(node: *const Node, cx: &Context<'_>) -> Poll<()> {
             }
         }
         if moved {
-            let shared = if n.kind == Kind::Task { None } else { ScopeSlot::of(n).shared.borrow().clone() };
+            let shared = if n.kind() == Kind::Task { None } else { ScopeSlot::of(n).shared.borrow().clone() };
             if let Some(shared) = shared {
                 shared.apply(root).wake();
             }

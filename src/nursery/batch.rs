@@ -23,6 +23,7 @@ use crate::task::local::Locals;
 use crate::task::wake;
 use crate::testing::Order;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
 use std::task::{Context, Poll};
 
 /// Polls beyond the budget of a turn: as many nurseries may lie in each other, and still the innermost one goes on. A bound,
@@ -110,7 +111,7 @@ impl CoreSlot {
             // SAFETY: queued tasks are alive.
             let h = unsafe { &*batch.tasks.next() };
             // SAFETY: held; the task is this nursery's.
-            unsafe { poll_task::<E, HOW>(h, root, a, &frame) };
+            unsafe { poll_task::<E, HOW>(h, self, root, a, &frame) };
             let budget = root.budget.get() - 1;
             root.budget.set(budget);
             if budget < 0 {
@@ -197,9 +198,16 @@ fn how(root: &Root) -> Special {
 }
 
 /// # Safety
-/// This thread holds `root`, the owner; the task was taken from its nursery's queue. The locals in force are the frame's.
+/// This thread holds `root`, the owner; the task was taken from the queue of its nursery, `core`. The locals in force are the
+/// frame's.
 #[inline(always)]
-unsafe fn poll_task<E: TaskError, const HOW: u8>(h: &Header, root: &Root, a: &Ambient, frame: &BatchFrame) {
+unsafe fn poll_task<E: TaskError, const HOW: u8>(
+    h: &Header,
+    core: &CoreSlot,
+    root: &Root,
+    a: &Ambient,
+    frame: &BatchFrame,
+) {
     // SAFETY: by contract.
     unsafe {
         if h.has(DONE | EFFECTIVE | EXTRAS | AWAY) {
@@ -207,7 +215,7 @@ unsafe fn poll_task<E: TaskError, const HOW: u8>(h: &Header, root: &Root, a: &Am
         } else {
             // It was `QUEUED`; a task is no shield. What it waited in is forgotten.
             h.node.set_flags(0);
-            poll_live::<E, HOW>(h, root, a, frame, |cx| {
+            poll_live::<E, HOW>(h, core, root, a, frame, |cx| {
                 if h.node.is_effective() { judge_task(h, root, false, false, cx) } else { true }
             });
         }
@@ -229,7 +237,7 @@ unsafe fn poll_uncommonly<E: TaskError>(h: &Header, frame: &BatchFrame) {
             return forget_done(h);
         }
         h.clear_queued();
-        poll_live::<E, SPECIAL>(h, root, a, frame, |cx| {
+        poll_live::<E, SPECIAL>(h, h.core_around(), root, a, frame, |cx| {
             // The shield of a scope around may have gone up meanwhile.
             let told = cancelled_before && root.deliveries.get() != deliveries;
             !h.node.is_effective() || judge_task(h, root, cancelled_before, told, cx)
@@ -246,6 +254,7 @@ unsafe fn poll_uncommonly<E: TaskError>(h: &Header, frame: &BatchFrame) {
 #[inline(always)]
 unsafe fn poll_live<E: TaskError, const HOW: u8>(
     h: &Header,
+    core: &CoreSlot,
     root: &Root,
     a: &Ambient,
     frame: &BatchFrame,
@@ -282,11 +291,11 @@ unsafe fn poll_live<E: TaskError, const HOW: u8>(
                 let is_watched = HOW == SPECIAL && root.instrumented.get();
                 let end = h.vtable.get().end;
                 if end == End::Leaves && !is_watched && h.node.flags() & FLAGS == 0 {
-                    drop_and_leave(h, root, frame);
+                    drop_and_leave(h, core, root, frame);
                 } else if end == End::Leaves || is_watched || !node::retire_plainly(&h.node, 0, DONE) {
                     end_task(h, end != End::Leaves, frame);
                 } else {
-                    leave_plainly(h, end, root, frame);
+                    leave_plainly(h, core, end, root, frame);
                 }
             }
             Ok(Poll::Ready(Err(error))) => err_task(h, error, frame),
@@ -300,17 +309,17 @@ unsafe fn poll_live<E: TaskError, const HOW: u8>(
 /// # Safety
 /// As [`end_task`]; `root` is the owner.
 #[inline(never)]
-unsafe fn drop_and_leave(h: &Header, root: &Root, frame: &BatchFrame) {
+unsafe fn drop_and_leave(h: &Header, core: &CoreSlot, root: &Root, frame: &BatchFrame) {
     h.node.set_flags(DONE);
     // SAFETY: by contract: once, and if it is not the end, `gone` says so. What was dropped may have done anything to the task:
     // then it is no longer plain.
     unsafe {
         match catch_unwind(AssertUnwindSafe(|| (h.vtable.get().drop)(h))) {
             Ok(()) if !root.instrumented.get() && node::retire_plainly(&h.node, DONE, DONE) => {
-                leave_plainly(h, End::Drops, root, frame);
+                leave_plainly(h, core, End::Drops, root, frame);
             }
             dropped => {
-                h.gone.set(true);
+                h.set_gone(true);
                 let panicked = |panic| h.core_around().panicked(panic, root, h);
                 finish_task(h, frame.guard(), dropped.map_or_else(panicked, |()| Wakes::none()));
             }
@@ -324,10 +333,12 @@ unsafe fn drop_and_leave(h: &Header, root: &Root, frame: &BatchFrame) {
 /// # Safety
 /// This thread holds `root`, which was the owner and is the home; the node was retired, and the slot is on no queue.
 #[inline(always)]
-unsafe fn leave_plainly(h: &Header, end: End, root: &Root, frame: &BatchFrame) {
+unsafe fn leave_plainly(h: &Header, polled: &CoreSlot, end: End, root: &Root, frame: &BatchFrame) {
     debug_assert!(end != End::Leaves);
+    // It is in the nursery that it was polled in, unless it is a body, or has said `started`.
+    let is_same = ptr::eq(h.node.parent.get(), &raw const polled.group);
     // SAFETY: a task's nursery outlives it.
-    let core = unsafe { h.core_around() };
+    let core = if is_same { polled } else { unsafe { h.core_around() } };
     // SAFETY: by contract.
     unsafe {
         if end == End::Drops {
@@ -396,7 +407,7 @@ unsafe fn poll_instrumented<E: TaskError>(h: &Header, root: &Root, cx: &mut Cont
 /// Taken from the queue, which was the last to know it if its node has been retired.
 #[cold]
 unsafe fn forget_done(h: &Header) {
-    if h.node.owner().is_null() {
+    if h.node.is_free() {
         let mut wakes = Wakes::none();
         // SAFETY: the node was retired then, and the handle told.
         unsafe { release_task(h, &mut wakes) };
@@ -484,7 +495,7 @@ unsafe fn drop_unclaimed(h: &Header, core: &CoreSlot, after: Restore<&BatchFrame
 #[inline(never)]
 unsafe fn end_task(h: &Header, gone: bool, frame: &BatchFrame) {
     if gone {
-        h.gone.set(true);
+        h.set_gone(true);
     }
     // SAFETY: by contract.
     unsafe { finish_task(h, frame.guard(), Wakes::none()) };
@@ -495,7 +506,7 @@ unsafe fn end_task(h: &Header, gone: bool, frame: &BatchFrame) {
 unsafe fn finish_task(h: &Header, after: Restore<&BatchFrame>, mut wakes: Wakes) {
     h.set(DONE);
     let mut dropped = Ok(());
-    if !h.gone.replace(true) {
+    if !h.take_gone() {
         // SAFETY: once, as `gone` says.
         dropped = catch_unwind(AssertUnwindSafe(|| unsafe { (h.vtable.get().drop)(h) }));
     }

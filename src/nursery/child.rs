@@ -135,7 +135,7 @@ where
     unsafe {
         let slot = root.pool.begin_task(root, vtable, &core.group);
         ptr::write(Child::<F, E, IS_CHILD>::fut(slot), fut);
-        core.adopt_new(&*slot, root);
+        core.adopt_new(&*slot, &core.group, root);
         slot
     }
 }

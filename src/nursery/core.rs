@@ -58,7 +58,7 @@ pub(crate) struct CoreSlot {
 pub(crate) type Core = CoreSlot;
 
 impl CoreSlot {
-    pub(crate) fn fresh(home: *const Root) -> Self {
+    pub(crate) fn fresh(home: &Root) -> Self {
         Self {
             scope: ScopeSlot::fresh_of(home, Kind::Nursery),
             group: Node::fresh(home, Kind::Group),
@@ -94,7 +94,7 @@ impl CoreSlot {
     #[inline(always)]
     pub(crate) unsafe fn of_parent(parent: *const Node) -> *const Self {
         // SAFETY: a parent is alive.
-        if unsafe { (*parent).kind } == Kind::Group {
+        if unsafe { (*parent).is_group() } {
             return parent.wrapping_byte_sub(mem::offset_of!(Self, group)).cast();
         }
         rarely();
@@ -193,7 +193,7 @@ impl CoreSlot {
         let task = self.parent_task.get();
         // SAFETY: `parent` keeps it mapped. Should another task live there by now, it is woken for nothing: then this
         // nursery was moved away from its task, and is polled by whoever has it before it waits again.
-        if !task.is_null() && unsafe { (*task).node.owner() } == context::root() {
+        if !task.is_null() && unsafe { (*task).node.is_at_home_here() } {
             return Some(task);
         }
         self.notify_slowly();
@@ -319,11 +319,11 @@ impl CoreSlot {
     /// Queues a task that was begun under the nursery, with its future.
     ///
     /// # Safety
-    /// This thread holds `root`, the owner. `h` was begun for this nursery just now.
+    /// This thread holds `root`, the owner. `h` was begun for this nursery just now, under `parent`.
     #[inline(always)]
-    pub(crate) unsafe fn adopt_new(&self, h: &Header, root: &Root) {
+    pub(crate) unsafe fn adopt_new(&self, h: &Header, parent: &Node, root: &Root) {
         // SAFETY: by contract. A task that is born cancelled wakes nobody: it is `QUEUED` since it was begun.
-        unsafe { node::close_ring(&h.node) };
+        unsafe { node::close_ring(&h.node, parent) };
         self.push_ready(h);
         if !context::ambient(|a| a.locals.get()).is_null() {
             inherit(h);
@@ -357,7 +357,7 @@ impl CoreSlot {
         for node in self.group.inner().chain(self.bodies()) {
             // SAFETY: tasks are linked by their headers' nodes.
             let h = unsafe { &*node.cast::<Header>() };
-            if !h.gone.replace(true) {
+            if !h.take_gone() {
                 // SAFETY: once, as `gone` says.
                 keep_first(&mut first, || unsafe { (h.vtable.get().drop)(h) });
             }
@@ -369,7 +369,7 @@ impl CoreSlot {
     fn bodies(&self) -> impl Iterator<Item = *const Node> {
         self.scope.node.inner().filter(|n| {
             // SAFETY: linked nodes are alive.
-            unsafe { (**n).kind == Kind::Task }
+            unsafe { (**n).kind() == Kind::Task }
         })
     }
 
@@ -387,7 +387,7 @@ impl CoreSlot {
             // SAFETY: tasks are linked by their headers' nodes; held.
             unsafe {
                 let h = &*node.cast::<Header>();
-                if !h.gone.replace(true) {
+                if !h.take_gone() {
                     a.node.set(node);
                     a.task.set(h);
                     a.locals.set(if h.vtable.get().is_child { h.locals() } else { frame.locals });
@@ -422,7 +422,8 @@ impl CoreSlot {
     unsafe fn end_plainly(&self) -> bool {
         let root = context::root();
         // A panic would have cancelled it.
-        let is_plain = ptr::eq(self.scope.node.owner(), root) && self.scope.is_plain_around(&self.group);
+        // One that is away has a flag.
+        let is_plain = self.scope.node.is_at_home_here() && self.scope.is_plain_around(&self.group);
         if !is_plain || self.has_ready() || matches!(&*self.parent.borrow(), Some(WakeRef::Foreign(_))) {
             return false;
         }
@@ -579,7 +580,7 @@ pub(super) unsafe fn release_task(h: &Header, wakes: &mut Wakes) {
 pub(super) unsafe fn settle(h: &Header, leaving: bool, wakes: &mut Wakes) -> Settled {
     if h.vtable.get().end == End::Hands {
         // SAFETY: by contract.
-        unsafe { JoinState::of(h).settle(h.node.home_ptr(), leaving, wakes) }
+        unsafe { JoinState::of(h).settle(h.node.home(), leaving, wakes) }
     } else {
         Settled { last: leaving, unclaimed: false }
     }
@@ -593,12 +594,12 @@ pub(super) unsafe fn settle(h: &Header, leaving: bool, wakes: &mut Wakes) -> Set
 pub(super) unsafe fn give_back(h: *const Header) {
     // SAFETY: by contract.
     unsafe {
-        (*h).gone.set(false);
-        let home = (*h).node.home_ptr();
-        if ptr::eq(context::root(), home) {
-            give_back_here(h, &*home);
+        (*h).set_gone(false);
+        let home = (*h).node.home();
+        if home.is_here() {
+            give_back_here(h, home);
         } else {
-            (*home).pool.release(&(*h).node, (*h).vtable.get().class, false);
+            home.pool.release(&(*h).node, (*h).vtable.get().class, false);
             Root::count_dec(home);
         }
     }

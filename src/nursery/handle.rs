@@ -178,7 +178,7 @@ impl<T> Handle<'_, T> {
     fn cell(&self) -> Option<(&JoinCell<T>, *const Root)> {
         let cell = self.word.map_addr(|at| at & !MARKS);
         // SAFETY: kept in its place by this handle, either way.
-        unsafe { Some((cell.as_ref()?, self.head().map_or(ptr::null(), |head| (*head).header.node.home_ptr()))) }
+        unsafe { Some((cell.as_ref()?, self.head().map_or(ptr::null(), |head| (*head).header.node.home()))) }
     }
 
     /// The child's slot, if the cell is in it.
@@ -204,16 +204,16 @@ impl<T> Handle<'_, T> {
         // Written out for either case, so that the marks are part of an offset.
         let head = if marks == 0 { self.head_at(0) } else { self.head_at(ENTERED) };
         // SAFETY: kept in its place by this handle.
-        let (cell, home) = unsafe { (&(*head).join, (*head).header.node.home_ptr()) };
-        if !ptr::eq(context::root(), home) {
+        let (header, cell) = unsafe { (&(*head).header, &(*head).join) };
+        if !header.node.is_at_home_here() {
             return None;
         }
-        // SAFETY: this thread holds the home; a handle leaves no waiter before it has entered, and none after its wait.
+        // SAFETY: the context's root is held by this thread, and the home, since the number is equal; a handle leaves no waiter before it has entered, and none after its wait.
         let value = unsafe {
             if marks == 0 {
                 let task = park::enter_plainly(cx)?;
                 self.word = self.word.wrapping_byte_add(ENTERED);
-                match cell.look_first(task, &*home) {
+                match cell.look_first(task, &*context::root()) {
                     Ok(Some(value)) => value,
                     Ok(None) => return Some(Poll::Pending),
                     Err(()) => return None,
@@ -225,8 +225,8 @@ impl<T> Handle<'_, T> {
         self.word = ptr::without_provenance(TAKEN);
         // SAFETY: the task has left, on this thread, which holds the home. It may not have ended plainly.
         unsafe {
-            (*head).header.gone.set(false);
-            give_back_here(head.cast(), &*home);
+            header.set_gone(false);
+            give_back_here(header, &*context::root());
         }
         Some(Poll::Ready(value))
     }

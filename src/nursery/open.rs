@@ -67,11 +67,9 @@ impl<E> Shared<E> {
     #[inline(always)]
     pub(crate) fn here(&self) -> Option<(&CoreSlot, &Root)> {
         let core = self.core();
-        let root = context::root();
-        // An open nursery has an owner, so the context has a root if they are equal.
-        if core.scope.node.owner() == root && !self.closed.get() {
-            // SAFETY: the context's root is held by this thread.
-            return Some((core, unsafe { &*root }));
+        if !self.closed.get() && core.scope.node.in_use_is_here() {
+            // SAFETY: the owner, which there is, is the context's root, which is held by this thread.
+            return Some((core, unsafe { &*context::root() }));
         }
         None
     }
@@ -367,7 +365,7 @@ where
             let slot = root.pool.begin_task(root, Self::BODY, core.node()).cast::<BodyCell>();
             (*slot.cast_mut()).cell = ptr::from_ref(self).cast();
             let header = &*slot.cast::<Header>();
-            core.adopt_new(header, root);
+            core.adopt_new(header, &*core.node(), root);
         }
     }
 
@@ -375,17 +373,17 @@ where
     fn poll_inside<const OUTERMOST: bool>(&self, cx: &mut Context<'_>) -> Poll<()> {
         let shared = self.shared();
         let mut core = shared.core.get();
+        // SAFETY: there is one, around or the nursery's own, which this thread holds.
+        let root = unsafe { &*context::root() };
         if core.is_null() {
             self.enter();
             core = shared.core.get();
         } else {
             // SAFETY: entered, and this is the poll of its future.
-            ready!(unsafe { attach((*core).node(), cx) });
+            ready!(unsafe { attach((*core).node(), root, cx) });
         }
         // SAFETY: in use until this future ends.
         let core = unsafe { &*core };
-        // SAFETY: held by this thread.
-        let root = unsafe { &*context::root() };
         core.set_parent(cx);
         core.notified.set(true);
         core.set_busy(false);

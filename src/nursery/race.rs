@@ -105,7 +105,7 @@ impl<T> Racing<T> {
             enter(&Entrance { core: unsafe { &*core }, root, sink: self.sink.as_ptr() });
         } else {
             // SAFETY: entered, and this is the poll of its future.
-            ready!(unsafe { attach((*self.sink.get().core.get()).node(), cx) });
+            ready!(unsafe { attach((*self.sink.get().core.get()).node(), &*context::root(), cx) });
         }
         // SAFETY: in use until this future ends.
         let core = unsafe { &*self.sink.get().core.get() };

@@ -125,7 +125,7 @@ where
         ptr::write(Spawned::<F, T, E>::fut(slot), fut);
         // First: it must leave the slot also if an instrument panics.
         let handle = Handle::new(head);
-        core.adopt_new(&*slot, root);
+        core.adopt_new(&*slot, &core.group, root);
         introduce(&*slot, root, name);
         handle
     }

@@ -279,7 +279,7 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
         } else {
             assert!(!self.core.is_null(), "a `start` future was polled after it had finished");
             // SAFETY: entered, and this is the poll of its future.
-            ready!(unsafe { attach((*self.core).node(), cx) });
+            ready!(unsafe { attach((*self.core).node(), &*context::root(), cx) });
         }
         // SAFETY: in use until this future ends; the root is held by this thread.
         let (core, root) = unsafe { (&*self.core, &*context::root()) };
@@ -462,7 +462,7 @@ impl Drop for Handed {
         unsafe {
             let h = &*self.0.0.cast::<Header>();
             let mut panic = None;
-            if !h.gone.replace(true) {
+            if !h.take_gone() {
                 keep_first(&mut panic, || (h.vtable.get().drop)(h));
             }
             keep_first(&mut panic, || remote::perform(h.node.owner(), Mail::EndTask(SlotPtr(&h.node))));

@@ -4,6 +4,7 @@
 //! cells of their own for each interleaving.
 
 use super::root::Root;
+use super::stays;
 use std::sync::PoisonError;
 
 cfg_if::cfg_if! {
@@ -25,6 +26,7 @@ cfg_if::cfg_if! {
 
         fn make() -> &'static Root {
             let root: &'static Root = Box::leak(Box::new(Root::new()));
+            stays::enter(root);
             MADE.with(|made| made.borrow_mut().push(root));
             root
         }
@@ -40,6 +42,7 @@ cfg_if::cfg_if! {
         /// Unmaps the cells of the last interleaving.
         #[cfg(test)]
         pub(super) fn unmap_all() {
+            stays::unmap_all();
             for root in MADE.with(|made| take_all(&mut *made.borrow_mut())) {
                 // Not dropped: what loom knew of it is gone.
                 // SAFETY: made by leaking; the interleaving that it was made for is over.
@@ -53,7 +56,9 @@ cfg_if::cfg_if! {
         static LIMBO: OnceLock<&'static Root> = OnceLock::new();
 
         fn make() -> &'static Root {
-            Box::leak(Box::new(Root::new()))
+            let root: &'static Root = Box::leak(Box::new(Root::new()));
+            stays::enter(root);
+            root
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //!
-//! - `root` is null or a root that this thread holds (`root.rs`); `node` and `task` belong to it.
+//! - `root` is null or a root that this thread holds (`root.rs`), and `number` is its; `node` and `task` belong to it.
 //! - `node` is the innermost frame's cancel node; `task` the task whose poll this is.
 //! - Every change is undone by a guard, also on unwind: a [`Frame`] is a borrowed stack object.
 
@@ -32,6 +32,8 @@ pub(crate) struct Ambient {
     pub(crate) checkpoints: Cell<u32>,
     /// Likewise: looks for cancellation that are no checkpoints.
     pub(crate) looks: Cell<u32>,
+    /// The number of the root; 0 if there is none.
+    number: Cell<u32>,
     /// How many roots this thread is telling of something ([`Root::tell`]).
     telling: Cell<u32>,
 }
@@ -48,6 +50,7 @@ impl Ambient {
             delivered: Cell::new(0),
             checkpoints: Cell::new(0),
             looks: Cell::new(0),
+            number: Cell::new(0),
             telling: Cell::new(0),
         }
     }
@@ -81,6 +84,12 @@ pub(crate) fn pointer() -> *const Ambient {
 #[inline(always)]
 pub(crate) fn root() -> *const Root {
     ambient(|a| a.root.get())
+}
+
+/// The number of the context's root; 0 if there is none.
+#[inline(always)]
+pub(crate) fn number() -> u32 {
+    ambient(|a| a.number.get())
 }
 
 #[inline(always)]
@@ -134,6 +143,7 @@ pub(crate) struct Frame {
 
 struct Saved {
     root: *const Root,
+    number: u32,
     node: *const Node,
     task: *const Header,
     steps: u32,
@@ -144,6 +154,7 @@ impl Saved {
     fn of(a: &Ambient) -> Self {
         Self {
             root: a.root.get(),
+            number: a.number.get(),
             node: a.node.get(),
             task: a.task.get(),
             steps: a.steps.get(),
@@ -153,6 +164,7 @@ impl Saved {
 
     fn put_back(&self, a: &Ambient) {
         a.root.set(self.root);
+        a.number.set(self.number);
         a.node.set(self.node);
         a.task.set(self.task);
         a.steps.set(self.steps);
@@ -173,6 +185,8 @@ impl Frame {
         ambient(|a| {
             let saved = (!a.root.get().is_null()).then(|| Saved::of(a));
             a.root.set(root);
+            // SAFETY: root cells are never unmapped.
+            a.number.set(unsafe { (*root).number });
             a.node.set(ptr::null());
             a.task.set(ptr::null());
             a.steps.set(STEPS);
@@ -202,6 +216,7 @@ impl Drop for Frame {
                 // The budgets are those of whoever is polled.
                 None => {
                     a.root.set(ptr::null());
+                    a.number.set(0);
                     a.node.set(ptr::null());
                     a.task.set(ptr::null());
                 }

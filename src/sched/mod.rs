@@ -27,6 +27,7 @@ pub(crate) mod pool;
 pub(crate) mod remote;
 pub(crate) mod root;
 pub(crate) mod stack;
+mod stays;
 pub(crate) mod sync;
 pub(crate) mod timers;
 pub(crate) mod wakes;

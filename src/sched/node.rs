@@ -9,17 +9,21 @@
 //!   cancelled since. That is sticky, as in Trio, where `cancel` takes blocked tasks out of their wait on the spot.
 //! - `holds` counts the unfinished sections directly inside: started shields, nurseries with work left, and inner
 //!   nodes with holds of their own.
-//! - a free node has no flags (a task's has `DONE`, and the rest of them means nothing), no holds and nothing inside; its
-//!   `parent` and `rounds` are the pool's.
+//! - a free node is `FREE` and has no other flags (a task's has `DONE`, and the rest of them means nothing), no holds and
+//!   nothing inside; it is at home, and its `parent` and `rounds` are the pool's.
 //!   `rounds` counts from the moment when a node becomes effective, and means nothing before.
 //! - `rare` points to the extras iff `EXTRAS` is set; else it is the id of a task, or 0 if nobody has asked for that yet.
 //! - the flags of a task stand among the node's, so that one look tells whether it is a plain case: `QUEUED`, `DONE` and
-//!   `APART` are the [header](crate::task::header)'s, and so is the high byte, which says what it waits in; `EXTRAS` says that
-//!   there are some, `AWAY` that the owner is not the home.
+//!   `APART` are the [header](crate::task::header)'s, and so is the high byte, which says what it waits in, but for the bit
+//!   of `FREE`; `EXTRAS` says that there are some, `AWAY` that the owner is not the home.
+//! - `stay` stands for the home, which never changes, and the owner ([`stays`]). A free node has none,
+//!   whatever that says: who looks at it from elsewhere reads `stay` first, and `flags` after.
 //!
-//! Everything but `owner`, `stamp` and `flags` is touched only by the thread that holds `owner`. Slots are type-stable:
-//! whoever has a [`SlotRef`] may read those three at any time. What changes the tree is in [`tree`](self::tree).
+//! Everything but `stay`, `stamp` and `flags` is touched only by the thread that holds the owner, save for what is a task's
+//! (`on_stack`, and whether it is gone: see the header). Slots are type-stable: whoever has a [`SlotRef`] may read those three
+//! at any time. What changes the tree is in [`tree`](self::tree).
 
+mod nature;
 mod tree;
 
 pub(crate) use tree::{
@@ -27,10 +31,13 @@ pub(crate) use tree::{
     wake_inside,
 };
 
+use self::nature::Nature;
 use super::context;
 use super::polled::Polled;
 use super::root::Root;
-use super::sync::{AtomicPtr, AtomicU16, AtomicU64, Cell, Ordering};
+use super::stack::Place;
+use super::stays;
+use super::sync::{AtomicU16, AtomicU32, AtomicU64, Cell, Ordering};
 use super::wakes::{Later, Wakes};
 use crate::task::header::{DONE, Extras};
 use crate::task::wake::WakeRef;
@@ -46,11 +53,14 @@ const TREE: u16 = CALLED | SHIELD | EFFECTIVE;
 pub(crate) const EXTRAS: u16 = 32;
 /// The owner is not the home.
 pub(crate) const AWAY: u16 = 64;
-/// All flags of a node or a task, without what a task waits in.
+/// All flags of a node or a task in use, without what a task waits in.
 pub(crate) const FLAGS: u16 = 0xff;
+/// It is in no use, and nobody's.
+const FREE: u16 = 1 << 15;
 
 /// What a node is the head of; fixed for the life of the slot's memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
 pub(crate) enum Kind {
     Task,
     Scope,
@@ -62,13 +72,14 @@ pub(crate) enum Kind {
 /// See the module.
 #[repr(C)]
 pub(crate) struct Node {
-    /// The root whose memory this is. Constant.
-    home: *const Root,
-    /// The root whose holder may touch the rest; null if the slot is free. Changes only under the hold of the old one.
-    owner: AtomicPtr<Root>,
+    /// Where it stays: the root whose memory this is, and the one whose holder may touch the rest. Changes only under the hold
+    /// of the old one.
+    stay: AtomicU32,
+    /// Of a task: the remote stack that it is on. Persists across recycling.
+    pub(crate) on_stack: Place,
     stamp: AtomicU64,
     flags: AtomicU16,
-    pub(crate) kind: Kind,
+    nature: Nature,
     /// Judgements put off because something inside was still being told.
     pub(crate) rounds: Cell<u8>,
     holds: Cell<u32>,
@@ -133,7 +144,7 @@ impl SlotRef {
     pub(crate) unsafe fn new(node: *const Node) -> Self {
         // SAFETY: mapped by contract.
         let n = unsafe { &*node };
-        n.home().count_inc();
+        n.count();
         Self { node, generation: n.generation().into() }
     }
 
@@ -163,7 +174,7 @@ impl SlotRef {
 impl Clone for SlotRef {
     #[inline(always)]
     fn clone(&self) -> Self {
-        self.get().home().count_inc();
+        self.get().count();
         Self { node: self.node, generation: self.generation }
     }
 }
@@ -172,7 +183,7 @@ impl Drop for SlotRef {
     #[inline(always)]
     fn drop(&mut self) {
         // SAFETY: the count that was taken in `new` or `clone` is given back once.
-        unsafe { Root::count_dec(self.get().home) }
+        unsafe { Node::uncount(self.node) }
     }
 }
 
@@ -184,13 +195,13 @@ impl std::fmt::Debug for SlotRef {
 
 impl Node {
     /// A free node in the memory of `home`.
-    pub(crate) fn fresh(home: *const Root, kind: Kind) -> Self {
+    pub(crate) fn fresh(home: &Root, kind: Kind) -> Self {
         Self {
-            home,
-            owner: AtomicPtr::new(ptr::null_mut()),
+            stay: AtomicU32::new(home.number),
+            on_stack: Place::new(),
             stamp: AtomicU64::new(0),
-            flags: AtomicU16::new(if matches!(kind, Kind::Task) { DONE } else { 0 }),
-            kind,
+            flags: AtomicU16::new(if matches!(kind, Kind::Task) { FREE | DONE } else { FREE }),
+            nature: Nature::new(kind),
             rounds: Cell::new(0),
             holds: Cell::new(0),
             parent: Cell::new(ptr::null()),
@@ -206,12 +217,11 @@ impl Node {
     /// # Safety
     /// The parent is alive, and held.
     #[inline(always)]
-    pub(crate) unsafe fn begun(home: *const Root, flags: u16, at: *const Self, parent: *const Self) -> Self {
+    pub(crate) unsafe fn begun(home: &Root, flags: u16, at: *const Self, parent: *const Self) -> Self {
         let inside = at.wrapping_byte_add(mem::offset_of!(Self, inside)).cast();
         // SAFETY: by contract.
         let end = unsafe { &raw const (*parent).inside };
         Self {
-            owner: AtomicPtr::new(home.cast_mut()),
             flags: AtomicU16::new(flags),
             parent: Cell::new(parent),
             // SAFETY: by contract.
@@ -235,43 +245,160 @@ impl Node {
     }
 
     #[inline(always)]
-    pub(crate) fn home(&self) -> &Root {
-        // SAFETY: root cells are never unmapped.
-        unsafe { &*self.home }
+    pub(crate) fn kind(&self) -> Kind {
+        self.nature.kind()
+    }
+
+    /// # Safety
+    /// It is no task's.
+    #[inline(always)]
+    pub(crate) unsafe fn is_group(&self) -> bool {
+        // SAFETY: by contract.
+        unsafe { self.nature.is_group() }
+    }
+
+    /// Of a task: [`Header::is_gone`](crate::task::header::Header::is_gone).
+    #[inline(always)]
+    pub(crate) fn is_gone(&self) -> bool {
+        self.nature.is_gone()
     }
 
     #[inline(always)]
-    pub(crate) fn home_ptr(&self) -> *const Root {
-        self.home
+    pub(crate) fn set_gone(&self, is_gone: bool) {
+        self.nature.set_gone(is_gone);
     }
 
+    // ---- home and owner ----
+
+    #[inline(always)]
+    fn stay(&self) -> u32 {
+        self.stay.load(Ordering::Acquire)
+    }
+
+    /// The root whose memory this is.
+    #[inline(always)]
+    pub(crate) fn home(&self) -> &'static Root {
+        let stay = self.stay();
+        if stay == context::number() {
+            // SAFETY: the context's root, which has this number; root cells are never unmapped.
+            return unsafe { &*context::root() };
+        }
+        home_of(stay)
+    }
+
+    /// Is it in the memory of `root`?
+    #[inline(always)]
+    pub(crate) fn is_of(&self, root: &Root) -> bool {
+        let stay = self.stay();
+        stay == root.number || stays::is_away(stay) && ptr::eq(home_of(stay), root)
+    }
+
+    /// Counts one on the home, for a reference to the slot.
+    #[inline(always)]
+    pub(crate) fn count(&self) {
+        let stay = self.stay();
+        if stay == context::number() {
+            // SAFETY: as in `home`.
+            unsafe { (*context::root()).count_inc_here() };
+        } else {
+            home_of(stay).count_inc();
+        }
+    }
+
+    /// Gives back one count of the home.
+    ///
+    /// # Safety
+    /// It was taken, and keeps the slot mapped until now.
+    #[inline(always)]
+    pub(crate) unsafe fn uncount(this: *const Self) {
+        // SAFETY: by contract.
+        unsafe {
+            let stay = (*this).stay();
+            if stay == context::number() {
+                (*context::root()).count_dec_here();
+            } else {
+                Root::count_dec(home_of(stay));
+            }
+        }
+    }
+
+    /// The root that it belongs to; null if it is free.
     #[inline(always)]
     pub(crate) fn owner(&self) -> *const Root {
-        self.owner.load(Ordering::Acquire)
+        let stay = self.stay();
+        if self.flags() & FREE != 0 {
+            return ptr::null();
+        }
+        if stay == context::number() { context::root() } else { owner_of(stay) }
     }
 
-    /// Hands the node to `root` (null: to nobody). An owner other than the home counts as a user of its cell.
     #[inline(always)]
-    pub(crate) fn set_owner(&self, root: *const Root) {
-        let old = self.owner.load(Ordering::Relaxed).cast_const();
-        let is_away = !root.is_null() && root != self.home;
-        if is_away {
-            // SAFETY: root cells are never unmapped.
-            unsafe { (*root).count_inc() };
-        }
-        self.set_flags(self.flags() & !AWAY | if is_away { AWAY } else { 0 });
-        self.owner.store(root.cast_mut(), Ordering::Release);
-        if !old.is_null() && old != self.home {
-            // SAFETY: taken when it became the owner.
-            unsafe { Root::count_dec(old) };
-        }
+    pub(crate) fn is_free(&self) -> bool {
+        self.flags() & FREE != 0
     }
 
     /// Does this thread hold the root that owns the node?
     #[inline(always)]
     pub(crate) fn is_here(&self) -> bool {
-        let owner = self.owner.load(Ordering::Acquire).cast_const();
-        !owner.is_null() && owner == context::root()
+        let stay = self.stay();
+        self.flags() & FREE == 0 && is_here(stay)
+    }
+
+    /// As [`Node::is_here`], of a node in use.
+    #[inline(always)]
+    pub(crate) fn in_use_is_here(&self) -> bool {
+        debug_assert!(!self.is_free());
+        is_here(self.stay())
+    }
+
+    /// Is it at home in the context's root? A free one may be, too.
+    #[inline(always)]
+    pub(crate) fn is_at_home_here(&self) -> bool {
+        self.stay() == context::number()
+    }
+
+    /// Is it at home in `root`? A free one may be, too.
+    #[inline(always)]
+    pub(crate) fn is_at_home(&self, root: &Root) -> bool {
+        self.stay() == root.number
+    }
+
+    /// Hands the node to `root`. An owner other than the home counts as a user of its cell.
+    pub(crate) fn set_owner(&self, root: &Root) {
+        let stay = self.stay.load(Ordering::Relaxed);
+        if self.is_of(root) {
+            if stays::is_away(stay) {
+                self.come_home(stay, self.flags() & !AWAY);
+            }
+            return;
+        }
+        root.count_inc();
+        if stays::is_away(stay) {
+            let old = stays::hand_over(stay, root);
+            // SAFETY: taken when it became the owner.
+            unsafe { Root::count_dec(old) };
+        } else {
+            self.set_flags(self.flags() | AWAY);
+            self.stay.store(stays::begin(stays::home(stay), root), Ordering::Release);
+        }
+    }
+
+    /// The end of a stay away from home; with the flags that it has then.
+    fn come_home(&self, stay: u32, flags: u16) {
+        let owner = stays::owner(stay);
+        self.set_flags(flags);
+        // After the flags: who sees it at home sees whether it is free.
+        self.stay.store(stays::home(stay).number, Ordering::Release);
+        stays::end(stay);
+        // SAFETY: taken when it became the owner.
+        unsafe { Root::count_dec(owner) };
+    }
+
+    /// It is nobody's from now on, with the other `flags` as they are, and at home.
+    fn be_free(&self, flags: u16) {
+        let stay = self.stay.load(Ordering::Relaxed);
+        let flags = flags & !AWAY | FREE;
+        if stays::is_away(stay) { self.come_home(stay, flags) } else { self.set_flags(flags) }
     }
 
     #[inline(always)]
@@ -322,20 +449,26 @@ impl Node {
     }
 
     /// Puts a free node to use under `root`, whose memory it is, not yet linked.
-    pub(crate) fn begin(&self, root: *const Root, flags: u16) {
+    pub(crate) fn begin(&self, root: &Root, flags: u16) {
         self.rounds.set(0);
         self.parent.set(ptr::null());
-        self.set_flags(if flags & CALLED != 0 { flags | EFFECTIVE } else { flags });
         self.begin_linked(root);
+        self.set_flags(if flags & CALLED != 0 { flags | EFFECTIVE } else { flags });
     }
 
     /// As [`Node::begin`], for a node without flags that is linked before anybody looks at it ([`link_new`]): the rest is
     /// as [`retire`] left it.
     #[inline(always)]
-    pub(crate) fn begin_linked(&self, root: *const Root) {
-        debug_assert!(ptr::eq(root, self.home));
+    pub(crate) fn begin_linked(&self, root: &Root) {
+        self.begin_with(root, 0);
+    }
+
+    /// As [`Node::begin_linked`], with flags.
+    #[inline(always)]
+    pub(crate) fn begin_with(&self, root: &Root, flags: u16) {
+        debug_assert!(self.is_at_home(root));
         debug_assert!(self.holds.get() == 0 && !self.has_inner(), "a free node has nothing inside");
-        self.owner.store(root.cast_mut(), Ordering::Release);
+        self.set_flags(flags);
     }
 
     /// It is to be the last one inside `parent`, and is linked next ([`close_ring`]). Until then nothing else is linked there.
@@ -497,6 +630,24 @@ impl Node {
             });
         }
     }
+}
+
+/// Of a node that is not at home in the context's root, most often: by a call, which the common path need not have in it.
+#[inline(never)]
+fn home_of(stay: u32) -> &'static Root {
+    stays::home(stay)
+}
+
+/// As [`home_of`].
+#[inline(never)]
+fn owner_of(stay: u32) -> *const Root {
+    stays::owner(stay)
+}
+
+/// Is this thread the holder of what stays there?
+#[inline(always)]
+fn is_here(stay: u32) -> bool {
+    stay == context::number() || stays::is_away(stay) && owner_of(stay) == context::root()
 }
 
 impl Foreign {

@@ -94,11 +94,11 @@ impl Pool {
     /// # Safety
     /// This thread holds `root`, whose pool this is.
     #[inline(always)]
-    pub(crate) unsafe fn allocate(&self, root: *const Root, class: usize) -> *const Node {
+    pub(crate) unsafe fn allocate(&self, root: &Root, class: usize) -> *const Node {
         let node = self.free[class].get();
         // SAFETY: held by contract.
         unsafe {
-            (*root).count_inc_here();
+            root.count_inc_here();
             if node.is_null() {
                 return self.carve(root, class);
             }
@@ -118,7 +118,10 @@ impl Pool {
         // SAFETY: by contract.
         unsafe {
             if node.is_null() {
-                return self.make(root, vtable, parent);
+                return match self.make(root, vtable, parent) {
+                    Some(h) => h,
+                    None => self.make_slowly(root, vtable, parent),
+                };
             }
             self.free[vtable.class].set(Links::next(node));
             let h = node.cast::<Header>();
@@ -154,25 +157,25 @@ impl Pool {
         self.given_back.push(node, |top| Links::set(node, top));
     }
 
-    /// There is no free slot of the class: makes one of what is left of the last chunk, in the common case, in the state that it
-    /// is to be in: its memory is new to the cache.
-    #[inline(never)]
-    unsafe fn make(&self, root: &Root, vtable: &'static VTable, parent: *const Node) -> *const Header {
+    /// There is no free slot of the class: makes one of what is left of the last chunk, in the state that it is to be in: its
+    /// memory is new to the cache. None: nothing is left. (What was given back meanwhile is looked for then.)
+    #[inline(always)]
+    unsafe fn make(&self, root: &Root, vtable: &'static VTable, parent: *const Node) -> Option<*const Header> {
         let slot = self.bump.get();
-        let size = vtable.class * ALIGN;
+        let size = class_size(vtable.class);
+        if self.room() < size {
+            return None;
+        }
         // SAFETY: as the caller's; there is room for `size` bytes, aligned to ALIGN, which nobody else has.
         unsafe {
-            if vtable.class > FINE || self.given_back.has_any() || self.room() < size {
-                return self.make_slowly(root, vtable, parent);
-            }
             self.bump.set(slot.add(size));
             let slot = slot.cast::<Header>();
             slot.write(Header::begun(root, vtable, slot, parent));
-            slot
+            Some(slot)
         }
     }
 
-    /// As [`Pool::make`], in any case.
+    /// As [`Pool::make`], if nothing is left.
     #[cold]
     #[inline(never)]
     unsafe fn make_slowly(&self, root: &Root, vtable: &'static VTable, parent: *const Node) -> *const Header {
@@ -188,7 +191,7 @@ impl Pool {
     /// Takes what was given back, or makes a slot.
     #[cold]
     #[inline(never)]
-    unsafe fn carve(&self, root: *const Root, class: usize) -> *const Node {
+    unsafe fn carve(&self, root: &Root, class: usize) -> *const Node {
         let mut back = self.given_back.take_if_any();
         while !back.is_null() {
             let next = Links::next(back);

@@ -279,11 +279,11 @@ unsafe fn push(header: *const Header, root: &'static Root, is_counted: bool) -> 
     // SAFETY: mapped by contract.
     unsafe {
         let h = &*header;
-        let admission = h.place.admit(root.number);
+        let admission = h.node.on_stack.admit(root.number);
         match admission {
             Admission::Granted => {
                 if !is_counted {
-                    h.node.home().count_inc();
+                    h.node.count();
                 }
                 root.stack.push(header);
             }
@@ -317,7 +317,7 @@ unsafe fn wake_idle(header: *const Header, root: &'static Root, hold: Hold<'_, M
             sweep(root);
             return push_elsewhere(header, is_counted);
         }
-        let passed_on = is_counted && ptr::eq(h.node.home_ptr(), root);
+        let passed_on = is_counted && h.node.is_of(root);
         let flags = h.node.flags();
         let is_quiet =
             flags & (header::QUEUED | header::DONE) != 0 || flags & header::APART == 0 && wake::queue(h, flags);
@@ -410,7 +410,7 @@ struct Counted(*const Header);
 impl Drop for Counted {
     fn drop(&mut self) {
         // SAFETY: the count that was taken when it was pushed.
-        unsafe { Root::count_dec((*self.0).node.home_ptr()) };
+        unsafe { node::Node::uncount(self.0.cast()) };
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct Root {
     /// Polls that are left to the turn after the next one; below zero it is spent, and only the first task of each nursery is
     /// polled.
     pub(crate) budget: Cell<i32>,
+    /// Of the cell; not 0. Constant, and so anybody's.
+    pub(crate) number: u32,
     pub(crate) main_woken: Cell<bool>,
     /// An order other than first-in first-out, an instrument, or a host that limits: one question for all.
     special: Cell<Special>,
@@ -60,8 +62,6 @@ pub(crate) struct Root {
     pub(crate) pool: Pool,
 
     // Shared half.
-    /// Of the cell; not 0.
-    pub(super) number: u32,
     pub(super) gate: Gate<Mail>,
     bell: Bell<Arc<Waker>>,
     pub(super) stack: Stack<Header>,

@@ -1,7 +1,8 @@
 //! The head of a task's memory: `{header | future}` in one pooled slot.
 //!
-//! State of a header, touched only by the thread that holds its owner, save for `next_remote`, `place` and `gone`. Among the
-//! node's flags:
+//! State of a header, touched only by the thread that holds its owner, save for `next_remote`, and for two parts that stand in
+//! the node, where there is room for them: the stack that `next_remote` is of, and whether the future is gone.
+//! Among the node's flags:
 //!
 //! - `QUEUED`: on its nursery's ready queue (or in the batch taken from it), exactly once.
 //! - `DONE`: the future is gone or going; the slot is about to be recycled, wakes are ignored.
@@ -157,19 +158,15 @@ union Turn {
 #[repr(C)]
 pub(crate) struct Header {
     pub(crate) node: Node,
-    /// Link in a root's remote stack. Persists across recycling, as does the place.
+    /// Link in a root's remote stack. Persists across recycling.
     next_remote: AtomicPtr<Header>,
-    pub(crate) place: Place,
-    /// The future is dropped, or about to be; not if that was the plain end of the task, and so never of a free slot. Touched
-    /// only by the one who polls or drops the task's nursery, and at last by the one who gives the slot back.
-    pub(crate) gone: Cell<bool>,
     pub(crate) vtable: Cell<&'static VTable>,
     turn: Cell<Turn>,
 }
 
-// A child whose future has 16 bytes takes two lines of the processor's cache.
+// A child whose future has 32 bytes takes two lines of the processor's cache.
 #[cfg(all(not(loom), target_pointer_width = "64"))]
-const _: () = assert!(size_of::<Header>() == 112);
+const _: () = assert!(size_of::<Header>() == 96);
 
 impl Linked for Header {
     fn next(&self) -> &AtomicPtr<Self> {
@@ -177,7 +174,7 @@ impl Linked for Header {
     }
 
     fn place(&self) -> &Place {
-        &self.place
+        &self.node.on_stack
     }
 }
 
@@ -194,12 +191,10 @@ pub(crate) static NO_FUTURE: VTable = VTable::new(never, nobody, nothing, 0);
 
 impl Header {
     /// A free slot in the memory of `home`.
-    pub(crate) fn fresh(home: *const Root) -> Self {
+    pub(crate) fn fresh(home: &Root) -> Self {
         Self {
             node: Node::fresh(home, Kind::Task),
             next_remote: AtomicPtr::new(ptr::null_mut()),
-            place: Place::new(),
-            gone: Cell::new(false),
             vtable: Cell::new(&NO_FUTURE),
             turn: Cell::new(Turn { neither: () }),
         }
@@ -215,8 +210,6 @@ impl Header {
             // SAFETY: by contract.
             node: unsafe { Node::begun(home, QUEUED, at.cast(), parent) },
             next_remote: AtomicPtr::new(ptr::null_mut()),
-            place: Place::new(),
-            gone: Cell::new(false),
             vtable: Cell::new(vtable),
             turn: Cell::new(Turn { neither: () }),
         }
@@ -225,9 +218,8 @@ impl Header {
     /// Puts a free slot to use, whose node is linked next.
     #[inline(always)]
     pub(crate) fn begin(&self, root: &Root, vtable: &'static VTable) {
-        self.node.begin_linked(root);
-        self.node.set_flags(QUEUED);
-        debug_assert!(!self.gone.get());
+        self.node.begin_with(root, QUEUED);
+        debug_assert!(!self.is_gone());
         self.vtable.set(vtable);
         self.node.forget_id();
     }
@@ -246,15 +238,35 @@ impl Header {
     /// `drop` may drop the future, which is not dropped yet.
     #[inline(always)]
     pub(crate) unsafe fn drop_in_poll(&self, drop: impl FnOnce()) {
-        struct Gone<'a>(&'a Cell<bool>);
+        struct Gone<'a>(&'a Header);
         impl Drop for Gone<'_> {
             fn drop(&mut self) {
-                self.0.set(true);
+                self.0.set_gone(true);
             }
         }
-        let gone = Gone(&self.gone);
+        let gone = Gone(self);
         drop();
         mem::forget(gone);
+    }
+
+    /// The future is dropped, or about to be; not if that was the plain end of the task, and so never of a free slot. Touched
+    /// only by the one who polls or drops the task's nursery, and at last by the one who gives the slot back.
+    #[inline(always)]
+    pub(crate) fn is_gone(&self) -> bool {
+        self.node.is_gone()
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_gone(&self, is_gone: bool) {
+        self.node.set_gone(is_gone);
+    }
+
+    /// From now on it is gone. True: it was before.
+    #[inline(always)]
+    pub(crate) fn take_gone(&self) -> bool {
+        let was = self.is_gone();
+        self.set_gone(true);
+        was
     }
 
     /// Who it is, for as long as it has not ended. For the holder of its owner.

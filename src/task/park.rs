@@ -221,7 +221,7 @@ pub(crate) fn reason_of(mut at: *const Node) -> Reason {
         // SAFETY: the context's node and its parents are alive and held.
         let node = unsafe { &*at };
         if node.is_called() {
-            return match node.kind {
+            return match node.kind() {
                 // SAFETY: the kind says so.
                 Kind::Scope | Kind::Nursery => unsafe { ScopeSlot::of(node) }
                     .reason
@@ -362,7 +362,7 @@ impl Parked {
         }
         // SAFETY: the context's task, a waker's header and so not null, is alive and held.
         unsafe {
-            (*node).home().count_inc();
+            (*node).count();
             (*task).set_wait(op, at);
             Some(Self::counted(task))
         }
@@ -424,7 +424,7 @@ impl Parked {
                 if wake::header_of(cx.waker()) != Some(task) {
                     foreign = Some((*node).add_foreign(waker.clone()));
                 }
-                (*node).home().count_inc();
+                (*node).count();
                 began = (*node).stamp();
             }
         }
@@ -476,7 +476,7 @@ impl Parked {
     #[inline(always)]
     pub(crate) fn is_of(&self, root: &Root) -> bool {
         // SAFETY: in the plain case a header, which is counted.
-        self.is_plain() && ptr::eq(unsafe { (*self.task()).node.home_ptr() }, root)
+        self.is_plain() && unsafe { (*self.task()).node.is_of(root) }
     }
 
     /// Is this still right for a poll with this context (same waker, same scope)? May be called with a lock held.
@@ -562,7 +562,7 @@ impl Drop for Parked {
     fn drop(&mut self) {
         if self.is_plain() {
             // SAFETY: the count that was taken in `new`.
-            unsafe { Root::count_dec((*self.task()).node.home_ptr()) };
+            unsafe { Node::uncount(self.node()) };
         } else {
             self.drop_extra();
         }
@@ -584,7 +584,7 @@ impl Parked {
             if let (Some(key), true, false) = (extra.foreign, live, owner.is_null()) {
                 remote::perform(owner, Mail::EndForeign(SlotRef::new(node), key));
             }
-            Root::count_dec(node.home_ptr());
+            Node::uncount(node);
         }
     }
 }

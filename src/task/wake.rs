@@ -10,7 +10,7 @@
 
 use super::header::{self, Header};
 use crate::sched::context::{self, Frame};
-use crate::sched::node::{AWAY, SlotRef};
+use crate::sched::node::SlotRef;
 use crate::sched::remote;
 use crate::sched::root::Root;
 use std::mem::ManuallyDrop;
@@ -36,16 +36,31 @@ unsafe fn wake(data: *const ()) {
     let header = data.cast::<Header>();
     // SAFETY: the waker keeps the slot mapped.
     unsafe {
-        let h = &*header;
-        if h.node.owner() == context::root() || h.node.home().counts_wakers() {
+        if (*header).node.is_at_home_here() {
             wake_by_ref(data);
             drop_waker(data);
         } else {
-            // The waker's count goes on to the stack, with the last look at the slot here.
-            let home = h.node.home_ptr();
-            if !remote::wake_task_counted(header, true) {
-                Root::count_dec(home);
-            }
+            wake_once_elsewhere(header);
+        }
+    }
+}
+
+/// As `wake`, of a task that is not at home here.
+///
+/// # Safety
+/// The count of a waker keeps the slot mapped, and is given away.
+#[inline(never)]
+unsafe fn wake_once_elsewhere(header: *const Header) {
+    // SAFETY: by contract.
+    unsafe {
+        let node = &(*header).node;
+        let home = node.home();
+        if node.owner() == context::root() || home.counts_wakers() {
+            wake_by_ref(header.cast());
+            drop_waker(header.cast());
+        } else if !remote::wake_task_counted(header, true) {
+            // Else the waker's count went on to the stack, with the last look at the slot here.
+            Root::count_dec(home);
         }
     }
 }
@@ -59,9 +74,9 @@ unsafe fn drop_waker(data: *const ()) {
     let header = data.cast::<Header>();
     // SAFETY: the count that `clone` took.
     unsafe {
-        let home = (*header).node.home_ptr();
-        if (*home).counts_wakers() {
-            (*home).escaped_dec();
+        let home = (*header).node.home();
+        if home.counts_wakers() {
+            home.escaped_dec();
         }
         Root::count_dec(home);
     }
@@ -75,16 +90,32 @@ unsafe fn drop_waker(data: *const ()) {
 pub(crate) unsafe fn wake_header(header: *const Header) {
     // SAFETY: mapped by contract.
     let h = unsafe { &*header };
-    let owner = h.node.owner();
-    if owner.is_null() {
-        return;
-    }
-    if owner == context::root() {
-        // SAFETY: this thread holds the owner.
+    if h.node.is_at_home_here() {
+        // SAFETY: this thread holds the owner, or it is free, and so `DONE`.
         unsafe { header::wake_local(header) };
     } else {
         // SAFETY: mapped by contract.
-        unsafe { remote::wake_task(header) };
+        unsafe { wake_elsewhere(header) };
+    }
+}
+
+/// As [`wake_header`], of a task that is not at home here.
+///
+/// # Safety
+/// As [`wake_header`].
+#[inline(never)]
+unsafe fn wake_elsewhere(header: *const Header) {
+    // SAFETY: by contract.
+    unsafe {
+        let owner = (*header).node.owner();
+        if owner.is_null() {
+            return;
+        }
+        if owner == context::root() {
+            header::wake_local(header);
+        } else {
+            remote::wake_task(header);
+        }
     }
 }
 
@@ -97,12 +128,13 @@ pub(crate) unsafe fn wake_header(header: *const Header) {
 pub(crate) unsafe fn wake_quietly(header: *const Header, root: &Root) -> bool {
     // SAFETY: mapped by contract.
     let h = unsafe { &*header };
-    if !std::ptr::eq(h.node.owner(), root) {
+    // One that is away is for others, and a free one is `DONE`.
+    if !h.node.is_at_home(root) {
         return false;
     }
     let flags = h.node.flags();
-    if flags & (header::QUEUED | header::DONE | header::APART | AWAY) != 0 {
-        return flags & (header::APART | AWAY) == 0;
+    if flags & (header::QUEUED | header::DONE | header::APART) != 0 {
+        return flags & header::APART == 0;
     }
     // SAFETY: by contract; looked at above.
     unsafe { queue(h, flags) }

@@ -3,7 +3,7 @@
 //! Each function leaves the invariants of [`node`](super) true, and runs no foreign code: whom it wants woken or dropped comes
 //! back as [`Wakes`].
 
-use super::{AWAY, CALLED, EFFECTIVE, EXTRAS, FLAGS, Kind, Node, SHIELD, TREE};
+use super::{AWAY, CALLED, EFFECTIVE, EXTRAS, FLAGS, FREE, Kind, Node, SHIELD, TREE};
 use crate::sched::root::Root;
 use crate::sched::sync::{Ordering, heavy_fence};
 use crate::sched::wakes::{Later, Wakes, Waste};
@@ -20,7 +20,7 @@ pub(crate) unsafe fn link_new(node: *const Node, parent: *const Node) {
     // SAFETY: alive by contract.
     unsafe {
         (*node).be_last(parent);
-        close_ring(&*node);
+        close_ring(&*node, &*parent);
     }
 }
 
@@ -29,13 +29,13 @@ pub(crate) unsafe fn link_new(node: *const Node, parent: *const Node) {
 /// # Safety
 /// As [`link`]; the node was told to [be the last one](Node::be_last) inside its parent, where nothing was linked since.
 #[inline(always)]
-pub(crate) unsafe fn close_ring(n: &Node) {
+pub(crate) unsafe fn close_ring(n: &Node, parent: &Node) {
+    debug_assert!(ptr::eq(n.parent.get(), parent));
     // SAFETY: alive by contract, as are ring members.
-    unsafe {
-        join_ring(n);
-        if (*n.parent.get()).is_effective() {
-            link_cancelled(n);
-        }
+    unsafe { join_ring_at_end(n, parent) };
+    if parent.is_effective() {
+        // SAFETY: by contract.
+        unsafe { link_cancelled(n) };
     }
 }
 
@@ -46,18 +46,17 @@ unsafe fn link_cancelled(node: *const Node) {
     unsafe { refresh(node) }.wake();
 }
 
-/// Puts a node into the ring at the place that it knows.
+/// Puts a node into the ring at the place that it knows, the last one.
 ///
 /// # Safety
 /// As [`close_ring`].
 #[inline(always)]
-unsafe fn join_ring(n: &Node) {
+unsafe fn join_ring_at_end(n: &Node, parent: &Node) {
     let place = &raw const n.place;
+    let before = parent.inside.prev.replace(place);
+    debug_assert!(ptr::eq(n.place.prev.get(), before) && ptr::eq(n.place.next.get(), &raw const parent.inside));
     // SAFETY: ring members are alive.
-    unsafe {
-        (*n.place.next.get()).prev.set(place);
-        (*n.place.prev.get()).next.set(place);
-    }
+    unsafe { (*before).next.set(place) };
 }
 
 /// Links `node` as the last inside `parent` and gives it the state that follows. A node that was linked before must
@@ -69,7 +68,7 @@ pub(crate) unsafe fn link(node: *const Node, parent: *const Node) -> Wakes {
     // SAFETY: alive by contract.
     let (n, p) = unsafe {
         (*node).be_last(parent);
-        join_ring(&*node);
+        join_ring_at_end(&*node, &*parent);
         (&*node, &*parent)
     };
     if n.is_shield() || n.holds.get() > 0 {
@@ -118,11 +117,8 @@ pub(crate) unsafe fn retire(node: *const Node) -> Wakes {
         if parent.is_null() || !plain {
             return retire_slowly(node);
         }
-        if flags & TREE != 0 {
-            n.set_flags(flags & !TREE);
-        }
         leave_ring(n);
-        n.owner.store(ptr::null_mut(), Ordering::Release);
+        n.set_flags(flags & !TREE | FREE);
         n.next_generation();
         Wakes::none()
     }
@@ -138,11 +134,7 @@ pub(crate) unsafe fn retire_plainly(n: &Node, before: u16, after: u16) -> bool {
     if n.flags() & FLAGS != before || n.has_inner() || n.holds.get() != 0 {
         return false;
     }
-    debug_assert!(n.owner() == n.home, "it is not away");
-    if after != before {
-        n.set_flags(after);
-    }
-    n.owner.store(ptr::null_mut(), Ordering::Release);
+    n.set_flags(after | FREE);
     n.next_generation();
     // SAFETY: by contract. Last, since it writes elsewhere.
     unsafe { leave_ring(n) };
@@ -174,9 +166,8 @@ unsafe fn retire_slowly(node: *const Node) -> Wakes {
         }
         wakes.waste(n.take_extras().map(Waste::Extras));
         n.holds.set(0);
-        n.set_owner(ptr::null());
+        n.be_free(n.flags() & !TREE);
         n.next_generation();
-        n.set_flags(n.flags() & !TREE);
         wakes
     }
 }
@@ -245,7 +236,7 @@ unsafe fn refresh(start: *const Node) -> Wakes {
 #[inline(always)]
 unsafe fn queue_plainly(n: &Node) -> bool {
     let flags = n.flags();
-    if n.kind != Kind::Task || flags & (EXTRAS | QUEUED | DONE | APART) != 0 {
+    if n.kind() != Kind::Task || flags & (EXTRAS | QUEUED | DONE | APART) != 0 {
         return false;
     }
     // SAFETY: a task's node heads its header; held by contract.
@@ -257,7 +248,7 @@ unsafe fn queue_plainly(n: &Node) -> bool {
 /// # Safety
 /// This thread holds the owner.
 unsafe fn collect(n: &Node, wakes: &mut Wakes) {
-    match n.kind {
+    match n.kind() {
         // SAFETY: a task's node heads its header; its owner is held.
         Kind::Task => unsafe { crate::task::header::wake_held(ptr::from_ref(n).cast(), &*n.owner(), wakes) },
         Kind::Scope => {
@@ -381,7 +372,7 @@ pub(crate) unsafe fn wake_inside(start: *const Node) -> Wakes {
 ///
 /// # Safety
 /// This thread holds both roots; `start` is unlinked.
-pub(crate) unsafe fn rehome(start: *const Node, from: *const Root, to: *const Root) -> Wakes {
+pub(crate) unsafe fn rehome(start: *const Node, from: *const Root, to: &Root) -> Wakes {
     let to_limbo = ptr::eq(to, Root::limbo());
     let mut wakes = Wakes::none();
     let mut at = start;
@@ -389,7 +380,7 @@ pub(crate) unsafe fn rehome(start: *const Node, from: *const Root, to: *const Ro
         // SAFETY: linked nodes are alive.
         unsafe {
             let n = &*at;
-            if matches!(n.kind, Kind::Scope | Kind::Nursery) {
+            if matches!(n.kind(), Kind::Scope | Kind::Nursery) {
                 crate::cancel::slot::ScopeSlot::of(n).leave_timers(from);
             }
             n.set_owner(to);

@@ -53,7 +53,7 @@ impl Target {
     pub(crate) fn wake_at(waker: &Waker, root: &Root) -> Self {
         match wake::header_of(waker) {
             // SAFETY: the waker keeps the slot mapped.
-            Some(header) if unsafe { (*header).node.home_ptr() } == ptr::from_ref(root) => {
+            Some(header) if unsafe { (*header).node.is_of(root) } => {
                 // SAFETY: as above.
                 Self { at: header.cast(), generation: unsafe { (*header).node.generation() } }
             }
@@ -83,7 +83,7 @@ impl Target {
     /// `node` is the head of a scope's or nursery's slot in use.
     #[inline(always)]
     pub(crate) unsafe fn scope(node: &Node, root: &Root) -> Self {
-        if ptr::eq(node.home_ptr(), root) {
+        if node.is_of(root) {
             return Self {
                 at: ptr::from_ref(node).cast::<()>().map_addr(|a| a | SCOPE),
                 generation: node.generation(),
