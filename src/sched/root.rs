@@ -444,6 +444,34 @@ impl Root {
         self.new_timers().insert_after(nanos, target)
     }
 
+    /// As [`Root::begin_timer`], where that calls nothing. `timer` is asked for when that is sure. None: nothing was done.
+    ///
+    /// # Safety
+    /// `timer` does not panic, and does not use the timers.
+    #[inline(always)]
+    pub(crate) unsafe fn begin_timer_plainly(&self, timer: impl FnOnce() -> (Target, u64)) -> Option<TimerKey> {
+        if self.is_virtual() {
+            return None;
+        }
+        let timer = || {
+            self.is_timed.set(true);
+            timer()
+        };
+        // SAFETY: by contract.
+        unsafe { self.with_timers(|timers| timers.insert_plainly(timer))? }
+    }
+
+    /// Uses the timers without a mark that they are in use. None: somebody else uses them.
+    ///
+    /// # Safety
+    /// `f` does not use them but by what it is given.
+    #[inline(always)]
+    pub(crate) unsafe fn with_timers<R>(&self, f: impl FnOnce(&mut Timers) -> R) -> Option<R> {
+        self.timers.try_borrow_mut().ok()?;
+        // SAFETY: nobody has borrowed them; nor does anybody in `f`, by contract.
+        Some(f(unsafe { &mut *self.timers.as_ptr() }))
+    }
+
     #[inline(always)]
     pub(crate) fn is_virtual(&self) -> bool {
         self.is_virtual.get()

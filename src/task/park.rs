@@ -144,35 +144,63 @@ impl Admitted {
 /// entry check lets it go on at once. None: nothing was counted, ask an [`Entry`].
 #[inline(always)]
 pub(crate) fn enter_plainly(cx: &Context<'_>) -> Option<Plain> {
-    enter_unless(cx, EFFECTIVE | AWAY).map(|(task, _)| task)
+    let entering = enter_unless(cx, EFFECTIVE | AWAY)?;
+    entering.count();
+    Some(entering.task)
 }
 
-/// As [`enter_plainly`], of an operation that waits in any case, in `op` and `at`: only [`Parked::of_waiting`] is left to be done.
+/// As [`enter_plainly`], of an operation that waits in any case. Nothing is counted yet.
 #[inline(always)]
-pub(crate) fn wait_plainly(cx: &Context<'_>, op: Op, at: &'static Location<'static>) -> Option<Plain> {
-    let (task, flags) = enter_unless(cx, EFFECTIVE | AWAY | QUEUED)?;
-    // SAFETY: the context's task is alive and held.
-    unsafe { (*task.0).begin_wait(flags, op, at) };
-    Some(task)
+pub(crate) fn wait_plainly(cx: &Context<'_>) -> Option<Entering> {
+    enter_unless(cx, EFFECTIVE | AWAY | QUEUED)
 }
 
-/// The flags of the task come back, too.
 #[inline(always)]
-fn enter_unless(cx: &Context<'_>, unwanted: u16) -> Option<(Plain, u16)> {
+fn enter_unless(cx: &Context<'_>, unwanted: u16) -> Option<Entering> {
     context::ambient(|a| {
         let task = a.task.get();
         if wake::header_of(cx.waker()) != Some(task) || !ptr::eq(a.node.get(), task.cast()) {
             return None;
         }
         // SAFETY: the context's task, a waker's header and so not null, is alive and held.
-        let flags = unsafe { (*task).node.flags() };
-        if flags & unwanted != 0 {
+        if unsafe { (*task).node.flags() } & unwanted != 0 {
             return None;
         }
-        a.steps.set(a.steps.get().checked_sub(1)?);
-        a.checkpoints.set(a.checkpoints.get().wrapping_add(1));
-        Some((Plain(task), flags))
+        let left = a.steps.get().checked_sub(1)?;
+        Some(Entering { task: Plain(task), left })
     })
+}
+
+/// A plain task that may go on. For this poll, with no foreign code in between.
+#[derive(Clone, Copy)]
+pub(crate) struct Entering {
+    task: Plain,
+    left: u32,
+}
+
+impl Entering {
+    #[inline(always)]
+    pub(crate) fn task(self) -> Plain {
+        self.task
+    }
+
+    #[inline(always)]
+    fn count(self) {
+        Admitted { left: self.left }.count();
+    }
+
+    /// It goes on, and waits in `op` and `at`: only [`Parked::of_waiting`] is left to be done.
+    ///
+    /// # Safety
+    /// It is of [`wait_plainly`], in this poll.
+    #[inline(always)]
+    pub(crate) unsafe fn wait(self, op: Op, at: &'static Location<'static>) -> Plain {
+        self.count();
+        // SAFETY: the context's task is alive and held.
+        let task = unsafe { &*self.task.0 };
+        task.begin_wait(task.node.flags(), op, at);
+        self.task
+    }
 }
 
 /// See [`enter_plainly`]. For this poll.
@@ -381,7 +409,7 @@ impl Parked {
         }
     }
 
-    /// As [`Parked::of`], of a task that has said what it waits in ([`wait_plainly`]).
+    /// As [`Parked::of`], of a task that has said what it waits in ([`Entering::wait`]).
     ///
     /// # Safety
     /// As [`Parked::of`].
@@ -477,6 +505,12 @@ impl Parked {
     pub(crate) fn is_of(&self, root: &Root) -> bool {
         // SAFETY: in the plain case a header, which is counted.
         self.is_plain() && unsafe { (*self.task()).node.is_of(root) }
+    }
+
+    /// The task's, in the plain case; else that of a box, marked.
+    #[inline(always)]
+    pub(crate) fn address(&self) -> *const () {
+        self.at.as_ptr()
     }
 
     /// Is this still right for a poll with this context (same waker, same scope)? May be called with a lock held.

@@ -83,6 +83,8 @@ enum Given {
 }
 
 enum Stage {
+    /// To begin with a duration that is not zero. It was not polled yet, so it has no root of its own.
+    New,
     Start(Entry, Given),
     Yielding(Checkpoint),
     Waiting(Timer, Parked, Given),
@@ -107,6 +109,7 @@ impl fmt::Debug for Sleep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut sleep = f.debug_struct("Sleep");
         match *self.stage {
+            Stage::New => sleep.field("duration", &Duration::from_nanos(self.nanos)),
             Stage::Start(_, given) | Stage::Waiting(.., given) => match given {
                 Given::Duration => sleep.field("duration", &Duration::from_nanos(self.nanos)),
                 Given::Deadline => sleep.field("deadline", &Instant::from_nanos(self.nanos)),
@@ -119,25 +122,26 @@ impl fmt::Debug for Sleep {
 
 impl Sleep {
     /// The first poll in the common case: a plain task that is to sleep for a while. False: it is another case.
+    ///
+    /// It looks at everything before it changes anything, and calls nothing: so it keeps no registers for a call.
     #[inline(always)]
     fn begin_plainly(&mut self, cx: &Context<'_>) -> bool {
-        if self.own.is_some() || self.nanos == 0 {
+        if !matches!(*self.stage, Stage::New) {
             return false;
         }
-        match &*self.stage {
-            Stage::Start(entry, Given::Duration) if !entry.has_yielded() => {}
-            _ => return false,
-        }
-        let Some(task) = park::wait_plainly(cx, OP, self.at) else { return false };
-        // SAFETY: a task is polled in a root, which this thread holds, in this poll.
-        let (root, target) = unsafe { (&*context::root(), Target::wake_plain(task)) };
-        // First: there is nothing yet that would have to be dropped if it panicked.
-        let key = root.begin_timer(self.nanos, target);
+        let Some(entering) = park::wait_plainly(cx) else { return false };
+        // SAFETY: a task is polled in a root, which this thread holds, in this poll, and so is its slot: nothing that is done with
+        // them panics, or uses the timers.
+        let (root, key) = unsafe {
+            let root = &*context::root();
+            (root, root.begin_timer_plainly(|| (Target::wake_plain(entering.wait(OP, self.at)), self.nanos)))
+        };
+        let Some(key) = key else { return false };
         // SAFETY: as above; and what stands there has nothing to drop.
         unsafe {
             // Both count on the root: one after the other, so that it is one addition.
             let timer = Timer::new(root, key);
-            let parked = Parked::of_waiting(task, root);
+            let parked = Parked::of_waiting(entering.task(), root);
             let waiting = Stage::Waiting(timer, parked, Given::Duration);
             ptr::write(&raw mut *self.stage, waiting);
         }
@@ -146,6 +150,9 @@ impl Sleep {
 
     #[inline(never)]
     fn poll_slowly(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cancelled>> {
+        if matches!(*self.stage, Stage::New) {
+            *self.stage = Stage::Start(Entry::new(), Given::Duration);
+        }
         if self.own.is_none() && !context::root().is_null() {
             return self.poll_inside(cx);
         }
@@ -222,6 +229,7 @@ impl Sleep {
                     }
                     return Poll::Pending;
                 }
+                Stage::New => unreachable!("it has started"),
                 Stage::Done => panic!("a `Sleep` was polled after it had finished"),
             }
         }
@@ -253,10 +261,13 @@ impl Drop for Sleep {
     fn drop(&mut self) {
         if self.own.is_none() {
             if let Stage::Waiting(timer, parked, _) = &*self.stage {
-                // The common case, written out: the timer has ended then, the counts of both are given back, and nothing is
-                // left to be dropped.
+                // The most common case, which calls nothing: a plain sleep began in this pass, and there is no other timer.
                 let root = timer.root();
-                if timer.is_here() && parked.is_of(root) && root.timers.borrow_mut().remove_plainly(timer.key) {
+                // SAFETY: this uses them but once.
+                let remove = || unsafe { root.with_timers(|timers| timers.remove_only(timer.key, parked.address())) };
+                if timer.is_here() && remove() == Some(true) {
+                    // As below: a task that a timer wakes at its address is at home.
+                    debug_assert!(parked.is_of(root));
                     root.count_dec_here();
                     root.count_dec_here();
                     return;
@@ -265,11 +276,26 @@ impl Drop for Sleep {
                 return;
             }
         }
-        self.drop_slowly();
+        self.drop_apart();
     }
 }
 
 impl Sleep {
+    #[inline(never)]
+    fn drop_apart(&mut self) {
+        if let (Stage::Waiting(timer, parked, _), None) = (&*self.stage, self.own) {
+            // A common case, written out: the timer has ended then, the counts of both are given back, and nothing is left to
+            // be dropped.
+            let root = timer.root();
+            if timer.is_here() && parked.is_of(root) && root.timers.borrow_mut().remove_plainly(timer.key) {
+                root.count_dec_here();
+                root.count_dec_here();
+                return;
+            }
+        }
+        self.drop_slowly();
+    }
+
     #[cold]
     #[inline(never)]
     fn drop_slowly(&mut self) {
@@ -309,12 +335,9 @@ impl Sleep {
 #[track_caller]
 #[inline]
 pub fn sleep(d: Duration) -> Sleep {
-    Sleep {
-        nanos: nanos(d),
-        stage: ManuallyDrop::new(Stage::Start(Entry::new(), Given::Duration)),
-        own: None,
-        at: Location::caller(),
-    }
+    let nanos = nanos(d);
+    let stage = if nanos == 0 { Stage::Start(Entry::new(), Given::Duration) } else { Stage::New };
+    Sleep { nanos, stage: ManuallyDrop::new(stage), own: None, at: Location::caller() }
 }
 
 /// Waits until `at`. An instant in the past makes it a [`checkpoint`](crate::checkpoint).

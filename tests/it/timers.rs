@@ -222,3 +222,54 @@ fn jump_of_the_last_who_had_the_clock_is_seen() {
         jumper.unwrap().join().unwrap();
     }
 }
+
+#[test]
+fn sleeps_of_a_clock_that_is_real_begin_and_are_dropped_in_any_order() {
+    let timers = || trine::inspect::statistics().timers;
+    let begin = async || {
+        let mut sleep = Box::pin(trine::sleep(3600 * SECOND));
+        assert!(futures::poll!(sleep.as_mut()).is_pending());
+        Some(sleep)
+    };
+    trine::run(async {
+        for _ in 0..3 {
+            let alone = begin().await;
+            assert_eq!(timers(), 1);
+            drop(alone);
+            assert_eq!(timers(), 0);
+        }
+        for (order, is_in_one_pass) in [([0, 1, 2], true), ([2, 0, 1], true), ([1, 2, 0], false), ([2, 1, 0], false)] {
+            let mut sleeps = [const { None }; 3];
+            for sleep in &mut sleeps {
+                *sleep = begin().await;
+            }
+            if !is_in_one_pass {
+                trine::checkpoint().await?;
+            }
+            for (ended, index) in order.into_iter().enumerate() {
+                sleeps[index] = None;
+                assert_eq!(timers(), 2 - ended);
+                // Another one, in the place of that which is gone.
+                let another = begin().await;
+                assert_eq!(timers(), 3 - ended);
+                drop(another);
+                assert_eq!(timers(), 2 - ended);
+            }
+        }
+        if let Some(mut polled_again) = begin().await {
+            assert!(futures::poll!(polled_again.as_mut()).is_pending());
+        }
+        let start = trine::now();
+        trine::nursery(async |nursery| {
+            for index in 0..100 {
+                nursery.start_soon(async move { Ok(trine::sleep(Duration::from_micros(10 * (index % 7) + 1)).await?) });
+            }
+            Ok(())
+        })
+        .await?;
+        assert!(trine::now() - start >= Duration::from_micros(61));
+        assert_eq!(timers(), 0);
+        Ok::<_, trine::Error>(())
+    })
+    .unwrap();
+}

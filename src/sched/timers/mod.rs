@@ -141,6 +141,47 @@ impl Timers {
         key
     }
 
+    /// As [`Timers::insert_after`], where no list has to grow. `timer`, its target and duration, is asked for when that is sure.
+    /// None: nothing was done.
+    ///
+    /// # Safety
+    /// `timer` does not panic.
+    #[inline(always)]
+    pub(crate) unsafe fn insert_plainly(&mut self, timer: impl FnOnce() -> (Target, u64)) -> Option<TimerKey> {
+        let serial = self.serial.checked_add(1)?;
+        if self.fresh.len() == self.fresh.capacity() {
+            return None;
+        }
+        let place = if self.free == NIL {
+            // Fewer than 2^32: room is doubled, and `allocate` makes no more than that.
+            let place = self.slots.len();
+            if place == self.slots.capacity() {
+                return None;
+            }
+            // SAFETY: there is room, and it is written below.
+            unsafe { self.slots.set_len(place + 1) };
+            place
+        } else {
+            let place = self.free as usize;
+            self.free = self.slots.get(place)?.nanos;
+            place
+        };
+        self.serial = serial;
+        self.pending.set(self.pending.get() + 1);
+        let (target, nanos) = timer();
+        let (at, generation) = target.into_parts();
+        let key = TimerKey { slot: place as u32, serial };
+        // SAFETY: the slot is there, and what it held has nothing to drop; the list has room for one more.
+        unsafe {
+            let slot = Slot { nanos, at: at.map_addr(|a| a | UNRESOLVED), generation, serial };
+            self.slots.as_mut_ptr().add(place).write(slot);
+            let fresh = self.fresh.len();
+            self.fresh.as_mut_ptr().add(fresh).write(key);
+            self.fresh.set_len(fresh + 1);
+        }
+        Some(key)
+    }
+
     #[inline(always)]
     fn allocate(&mut self, nanos: u64, target: Target, flag: usize) -> TimerKey {
         self.pending.set(self.pending.get() + 1);
@@ -222,6 +263,24 @@ impl Timers {
             mem::forget(self.release(key.slot));
             self.forget(key, unresolved);
         }
+        true
+    }
+
+    /// Ends a timer, if it is unresolved, the only one since there was none, and wakes the task at this address, which is at home.
+    /// False: nothing was done.
+    #[inline(always)]
+    pub(crate) fn remove_only(&mut self, key: TimerKey, target: *const ()) -> bool {
+        let [slot] = &*self.slots else { return false };
+        if key.slot != 0 || slot.serial != key.serial || slot.at != target.map_addr(|a| a | UNRESOLVED) {
+            return false;
+        }
+        // One slot has been used since all was cleared, and once. So nothing else was, and no list became large.
+        debug_assert!(self.pending.get() == 1 && self.free == NIL && self.fresh == [key]);
+        debug_assert!(self.heap.len() == 0 && !self.stale);
+        self.pending.set(0);
+        // What is in the slot has nothing to drop: a plain target has no box.
+        self.slots.clear();
+        self.fresh.clear();
         true
     }
 

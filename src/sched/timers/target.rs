@@ -118,6 +118,11 @@ impl Target {
         self.generation
     }
 
+    #[cfg(test)]
+    pub(super) fn address(&self) -> *const () {
+        self.at
+    }
+
     pub(super) fn is_none(&self) -> bool {
         self.at.is_null()
     }

@@ -109,6 +109,39 @@ fn ended_timer_is_not_next_and_asks_for_no_clock() {
 }
 
 #[test]
+fn plain_timer_that_is_alone_leaves_nothing() {
+    let mut t = Timers::new();
+    let plainly = |t: &mut Timers, number| {
+        // SAFETY: this does not panic.
+        unsafe { t.insert_plainly(|| (target(number), 5)) }
+    };
+    // There is no room yet.
+    assert_eq!(plainly(&mut t, 1), None);
+    assert_eq!(t.pending(), 0);
+    let a = t.insert_after(5, target(1));
+    t.remove(a);
+    let address = target(0).address();
+    let b = plainly(&mut t, 2).unwrap();
+    assert!(!t.remove_only(a, address));
+    assert!(!t.remove_only(b, std::ptr::null()));
+    assert!(t.remove_only(b, address));
+    assert!(!t.remove_only(b, address));
+    assert!(t.slots.is_empty() && t.heap.len() == 0 && !t.has_unresolved() && t.pending() == 0);
+    // In the place of one that is free, beside another one, and resolved: it stays.
+    let [c, d] = [3, 4].map(|number| plainly(&mut t, number).unwrap());
+    t.remove(c);
+    let e = plainly(&mut t, 5).unwrap();
+    assert_eq!((e.slot, t.slots.len()), (c.slot, 2));
+    assert!(!t.remove_only(e, address) && !t.remove_only(d, address));
+    t.remove(d);
+    t.remove(e);
+    let f = plainly(&mut t, 6).unwrap();
+    t.resolve(at(10));
+    assert!(!t.remove_only(f, address));
+    assert_eq!(take(&mut t, 15), [6]);
+}
+
+#[test]
 fn timer_of_the_largest_duration_never_fires_early() {
     let mut t = Timers::new();
     let forever = t.insert_after(u64::MAX, target(1));
@@ -219,7 +252,9 @@ impl Pair {
         let number = self.made as u32;
         let nanos = random.below(spread);
         let (key, when) = if random.below(2) == 0 {
-            (self.timers.insert_after(nanos, target(number)), Err(nanos))
+            // SAFETY: this does not panic.
+            let plainly = unsafe { self.timers.insert_plainly(|| (target(number), nanos)) };
+            (plainly.unwrap_or_else(|| self.timers.insert_after(nanos, target(number))), Err(nanos))
         } else {
             (self.timers.insert_at(at(self.now + nanos), target(number)), Ok(self.now + nanos))
         };
@@ -228,7 +263,12 @@ impl Pair {
 
     fn remove(&mut self, index: usize) {
         let ended = self.plain.remove(index);
-        assert_eq!(self.timers.remove(ended.key).map(|t| t.number()), Some(ended.number));
+        if self.timers.remove_only(ended.key, target(ended.number).address()) {
+            assert!(self.plain.is_empty() && ended.when.is_err());
+        } else {
+            assert_eq!(self.timers.remove(ended.key).map(|t| t.number()), Some(ended.number));
+        }
+        assert!(!self.timers.remove_only(ended.key, target(ended.number).address()));
         assert!(self.timers.remove(ended.key).is_none());
         self.gone.push(ended.key);
     }
