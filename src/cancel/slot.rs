@@ -358,8 +358,13 @@ impl ScopeSlot {
             let wakes = this.finish();
             let class = if this.node.kind() == Kind::Scope { SCOPE_CLASS } else { CORE_CLASS };
             let home = this.node.home();
-            home.pool.release(node, class, home.is_here());
-            Root::count_dec(home);
+            let is_here = home.is_here();
+            home.pool.release(node, class, is_here);
+            if is_here {
+                home.count_dec_here();
+            } else {
+                Root::count_dec(home);
+            }
             wakes
         }
     }
@@ -369,11 +374,10 @@ impl ScopeSlot {
     /// # Safety
     /// As [`ScopeSlot::end`].
     unsafe fn finish(&self) -> Wakes {
-        let owner = self.node.owner();
         let mut waste = Wakes::none();
         if let Some(key) = self.timer.take() {
             // SAFETY: the timer is the owner's.
-            let target = unsafe { (*owner).timers.borrow_mut().remove(key) };
+            let target = unsafe { (*self.node.owner()).timers.borrow_mut().remove(key) };
             // A scope's: no foreign code in it, and no list to be made on the common path.
             drop(target);
         }
@@ -397,11 +401,10 @@ impl ScopeSlot {
     pub(crate) unsafe fn end_from_anywhere(node: *const Node) {
         // SAFETY: by contract.
         unsafe {
-            let owner = (*node).owner();
-            if owner == context::root() {
+            if (*node).in_use_is_here() {
                 Self::end(node).wake();
             } else {
-                remote::perform(owner, Mail::EndScope(SlotPtr(node)));
+                remote::perform((*node).owner(), Mail::EndScope(SlotPtr(node)));
             }
         }
     }
