@@ -196,16 +196,24 @@ impl CoreSlot {
         if !task.is_null() && unsafe { (*task).node.is_at_home_here() } {
             return Some(task);
         }
-        self.notify_slowly();
-        None
+        self.notify_slowly()
     }
 
+    /// As [`CoreSlot::notify_parent`], of a parent that is no task, or not at home here.
     #[cold]
-    fn notify_slowly(&self) {
+    fn notify_slowly(&self) -> Option<*const Header> {
+        let task = self.parent_task.get();
+        // One that is away may be this thread's all the same. Its waker would find that out, too, but with a call for each
+        // level of a tree.
+        // SAFETY: as above.
+        if !task.is_null() && unsafe { (*task).node.is_here() } {
+            return Some(task);
+        }
         let parent = self.parent.borrow().clone();
         if let Some(parent) = parent {
             parent.wake();
         }
+        None
     }
 
     /// As [`CoreSlot::notify_parent`], for later.

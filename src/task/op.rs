@@ -26,7 +26,8 @@ macro_rules! operations {
     };
 }
 
-const _: () = assert!(Op::ALL.len() < 1 << 8, "there is a number for each, and 0");
+const _: () =
+    assert!(Op::ALL.len() < 1 << 7, "there is a number for each, and 0; the highest bit is a free node's flag");
 
 impl Op {
     /// These flags with the operation in their high byte.

@@ -4,10 +4,15 @@
 //! the cells of nodes, headers, nurseries and roots.
 
 use super::check;
-use super::tree::{Driver, Flag, Until, assert_all_cells_are_free, half_run, waiting_for};
-use crate::CancelScope;
+use super::tree::{Driver, Flag, Tree, Until, assert_all_cells_are_free, half_run, waiting_for};
+use crate::nursery::handle::cancel;
+use crate::sched::context;
+use crate::sched::node::SlotRef;
+use crate::{CancelScope, Result};
 use loom::thread;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 
 /// The old root is idle, and never polled again: its subtree is taken on the spot. A thread wakes the child twice meanwhile;
 /// what it says with the second wake is seen, although the first may still lie on the old root's stack.
@@ -153,6 +158,102 @@ fn a_nursery_is_dropped_while_the_letter_that_asks_for_it_is_on_its_way() {
         quit.set();
         quit_waker.wake();
         owner.join().unwrap();
+        assert_all_cells_are_free();
+    });
+}
+
+/// A subtree that was adopted before goes on to a third root, whose cell is new, while a thread wakes the child.
+///
+/// Fails with: a `hand_over` that does not release.
+#[test]
+fn a_child_is_woken_while_its_nursery_goes_from_one_new_root_to_another() {
+    check("adoption after adoption", Some(3), || {
+        let flag = Flag::new();
+        let (home, mut half, waker) = half_run(&flag);
+        let first = Driver::new();
+        assert!(first.turn(|cx| half.as_mut().poll(cx)).is_pending());
+        let sibling = {
+            let flag = flag.clone();
+            thread::spawn(move || {
+                flag.set();
+                waker.wake();
+            })
+        };
+        // Made now: the thread knows of the cell by the node alone.
+        let second = Driver::new();
+        second.finish(half).unwrap();
+        sibling.join().unwrap();
+        first.end();
+        home.end();
+        assert_all_cells_are_free();
+    });
+}
+
+/// A child that was adopted ends, and its slot comes home, while the thread that runs its home cancels it: that finds it
+/// another root's, or free.
+///
+/// Fails with: a `come_home` that stores where it is before the flags; a `be_free` that says so only after it has come home.
+#[test]
+fn a_child_ends_away_from_home_while_its_home_cancels_it() {
+    check("cancel at home", Some(3), || {
+        let flag = Flag::new();
+        let (home, new) = (Driver::new(), Driver::new());
+        let given: Arc<Mutex<Option<SlotRef>>> = Arc::default();
+        let child = {
+            let (flag, give) = (flag.clone(), given.clone());
+            poll_fn(move |cx| {
+                // SAFETY: the task that is polled is alive.
+                let own = unsafe { SlotRef::new(context::task().cast()) };
+                let old = give.lock().unwrap().replace(own);
+                drop(old);
+                flag.poll(cx).map(Result::Ok)
+            })
+        };
+        let mut tree: Tree = Box::pin(crate::nursery(async move |n| {
+            n.start_soon(child);
+            Ok(())
+        }));
+        assert!(home.turn(|cx| tree.as_mut().poll(cx)).is_pending());
+        assert!(new.turn(|cx| tree.as_mut().poll(cx)).is_pending());
+        let (slot, waker) = (given.lock().unwrap().take().unwrap(), flag.waker());
+        let canceller = thread::spawn(move || {
+            let mut slot = Some(slot);
+            let turn = home.turn(|_| {
+                slot.take().into_iter().for_each(cancel);
+                Poll::Ready(())
+            });
+            assert!(turn.is_ready());
+            home.end();
+        });
+        flag.set();
+        waker.wake();
+        new.finish(tree).unwrap();
+        drop(given.lock().unwrap().take());
+        canceller.join().unwrap();
+        assert_all_cells_are_free();
+    });
+}
+
+/// A root has ended that owns a subtree from elsewhere: its cell is not given to another root until that has gone on, also
+/// if nobody there is to be woken for the subtree.
+///
+/// Fails with: a `set_owner` that counts nobody.
+#[test]
+fn a_root_that_has_ended_is_kept_by_what_it_has_adopted() {
+    check("adopted by a root that ends", None, || {
+        let flag = Flag::new();
+        let (home, mut half, waker) = half_run(&flag);
+        let ended = Driver::new();
+        // By a waker that does not count on the root, as that of its main task would.
+        assert!(ended.turn(|_| half.as_mut().poll(&mut Context::from_waker(Waker::noop()))).is_pending());
+        let cell = ended.root;
+        ended.end();
+        let new = Driver::new();
+        assert!(!std::ptr::eq(new.root, cell), "the cell is another root's");
+        flag.set();
+        waker.wake();
+        new.finish(half).unwrap();
+        home.end();
         assert_all_cells_are_free();
     });
 }
