@@ -189,6 +189,39 @@ fn a_child_is_woken_while_its_nursery_goes_from_one_new_root_to_another() {
     });
 }
 
+/// A thread that wakes a child has read where that is away from home; the child comes home, and what it has left stands for
+/// another node, with a root whose cell is new. The wake goes there in vain, or on from there: the child sees what came before.
+///
+/// Fails with: a `begin` that does not release.
+#[test]
+fn a_child_is_woken_by_the_number_of_a_stay_that_is_another_s_by_now() {
+    check("stale stay", Some(3), || {
+        let (first, second) = (Flag::new(), Flag::new());
+        let (home, mut comes_home, waker) = half_run(&first);
+        let mut leaves = waiting_for(&second);
+        assert!(home.turn(|cx| leaves.as_mut().poll(cx)).is_pending());
+        drop(second.waker());
+        let away = Driver::new();
+        assert!(away.turn(|cx| comes_home.as_mut().poll(cx)).is_pending());
+        let sibling = thread::spawn(move || {
+            first.set();
+            waker.wake();
+        });
+        let at_home = home.turn(|cx| comes_home.as_mut().poll(cx));
+        second.set();
+        let new = Driver::new();
+        new.finish(leaves).unwrap();
+        if at_home.is_pending() {
+            home.drive(|cx| comes_home.as_mut().poll(cx)).unwrap();
+        }
+        drop(comes_home);
+        sibling.join().unwrap();
+        away.end();
+        home.end();
+        assert_all_cells_are_free();
+    });
+}
+
 /// A child that was adopted ends, and its slot comes home, while the thread that runs its home cancels it: that finds it
 /// another root's, or free.
 ///
