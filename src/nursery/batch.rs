@@ -126,8 +126,12 @@ impl CoreSlot {
                     break;
                 }
             }
-            if HOW != PLAIN && !root.host_has_budget() {
-                break;
+            if HOW != PLAIN {
+                // What is the host's does not run as the task, which may have ended.
+                frame.restore(a);
+                if !root.host_has_budget() {
+                    break;
+                }
             }
             if batch.tasks.is_over() {
                 batch = self.take_batch::<HOW>(root);
