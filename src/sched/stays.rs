@@ -81,7 +81,6 @@ cfg_if::cfg_if! {
             use super::{Free, Root, Stay};
             use std::cell::RefCell;
             use std::collections::HashMap;
-            use std::mem::MaybeUninit;
 
             #[derive(Default)]
             struct Tables {
@@ -125,7 +124,7 @@ cfg_if::cfg_if! {
                 for stay in tables.stays {
                     // Not dropped: what loom knew of it is gone.
                     // SAFETY: made by leaking; the interleaving that it was made for is over.
-                    drop(unsafe { Box::from_raw(std::ptr::from_ref(stay).cast_mut().cast::<MaybeUninit<Stay>>()) });
+                    drop(unsafe { Box::from_raw(std::ptr::from_ref(stay).cast_mut().cast::<std::mem::MaybeUninit<Stay>>()) });
                 }
             }
         }
