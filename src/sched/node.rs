@@ -72,11 +72,7 @@ pub(crate) enum Kind {
 /// See the module.
 #[repr(C)]
 pub(crate) struct Node {
-    /// Where it stays: the root whose memory this is, and the one whose holder may touch the rest. Changes only under the hold
-    /// of the old one.
-    stay: AtomicU32,
-    /// Of a task: the remote stack that it is on. Persists across recycling.
-    pub(crate) on_stack: Place,
+    pub(crate) whereabouts: Whereabouts,
     stamp: AtomicU64,
     flags: AtomicU16,
     nature: Nature,
@@ -90,6 +86,31 @@ pub(crate) struct Node {
     inside: Links,
     /// What few nodes have. Changed by the functions below only, which keep the flag.
     rare: std::cell::Cell<Rare>,
+}
+
+/// One word in two parts.
+#[repr(C)]
+pub(crate) struct Whereabouts {
+    /// Where the node stays: the root whose memory this is, and the one whose holder may touch the rest. Changes only under the
+    /// hold of the old one.
+    stay: AtomicU32,
+    /// Of a task: the remote stack that it is on. Persists across recycling.
+    pub(crate) on_stack: Place,
+}
+
+impl Whereabouts {
+    #[inline(always)]
+    fn new(stay: u32) -> Self {
+        cfg_if::cfg_if! {
+            if #[cfg(all(not(loom), target_endian = "little"))] {
+                // By one store: a compiler makes two of it otherwise.
+                // SAFETY: two numbers of 32 bits, the lower half first; 0 is that of no stack.
+                unsafe { mem::transmute::<u64, Self>(u64::from(stay)) }
+            } else {
+                Self { stay: AtomicU32::new(stay), on_stack: Place::new() }
+            }
+        }
+    }
 }
 
 /// A member of a ring.
@@ -197,8 +218,7 @@ impl Node {
     /// A free node in the memory of `home`.
     pub(crate) fn fresh(home: &Root, kind: Kind) -> Self {
         Self {
-            stay: AtomicU32::new(home.number),
-            on_stack: Place::new(),
+            whereabouts: Whereabouts::new(home.number),
             stamp: AtomicU64::new(0),
             flags: AtomicU16::new(if matches!(kind, Kind::Task) { FREE | DONE } else { FREE }),
             nature: Nature::new(kind),
@@ -272,7 +292,7 @@ impl Node {
 
     #[inline(always)]
     fn stay(&self) -> u32 {
-        self.stay.load(Ordering::Acquire)
+        self.whereabouts.stay.load(Ordering::Acquire)
     }
 
     /// The root whose memory this is.
@@ -365,7 +385,7 @@ impl Node {
 
     /// Hands the node to `root`. An owner other than the home counts as a user of its cell.
     pub(crate) fn set_owner(&self, root: &Root) {
-        let stay = self.stay.load(Ordering::Relaxed);
+        let stay = self.whereabouts.stay.load(Ordering::Relaxed);
         if self.is_of(root) {
             if stays::is_away(stay) {
                 self.come_home(stay, self.flags() & !AWAY);
@@ -379,7 +399,7 @@ impl Node {
             unsafe { Root::count_dec(old) };
         } else {
             self.set_flags(self.flags() | AWAY);
-            self.stay.store(stays::begin(stays::home(stay), root), Ordering::Release);
+            self.whereabouts.stay.store(stays::begin(stays::home(stay), root), Ordering::Release);
         }
     }
 
@@ -388,7 +408,7 @@ impl Node {
         let owner = stays::owner(stay);
         self.set_flags(flags);
         // After the flags: who sees it at home sees whether it is free.
-        self.stay.store(stays::home(stay).number, Ordering::Release);
+        self.whereabouts.stay.store(stays::home(stay).number, Ordering::Release);
         stays::end(stay);
         // SAFETY: taken when it became the owner.
         unsafe { Root::count_dec(owner) };
@@ -396,7 +416,7 @@ impl Node {
 
     /// It is nobody's from now on, with the other `flags` as they are, and at home.
     fn be_free(&self, flags: u16) {
-        let stay = self.stay.load(Ordering::Relaxed);
+        let stay = self.whereabouts.stay.load(Ordering::Relaxed);
         let flags = flags & !AWAY | FREE;
         if stays::is_away(stay) { self.come_home(stay, flags) } else { self.set_flags(flags) }
     }

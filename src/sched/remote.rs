@@ -279,7 +279,7 @@ unsafe fn push(header: *const Header, root: &'static Root, is_counted: bool) -> 
     // SAFETY: mapped by contract.
     unsafe {
         let h = &*header;
-        let admission = h.node.on_stack.admit(root.number);
+        let admission = h.node.whereabouts.on_stack.admit(root.number);
         match admission {
             Admission::Granted => {
                 if !is_counted {

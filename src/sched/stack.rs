@@ -54,6 +54,7 @@ pub(crate) trait Linked: Sized {
 }
 
 /// The number of the stack that an item is on; 0: none.
+#[repr(transparent)]
 pub(crate) struct Place(AtomicU32);
 
 /// May an item go on a stack?
@@ -68,6 +69,8 @@ pub(crate) enum Admission {
 }
 
 impl Place {
+    /// On none. (A node is made with it otherwise, as a rule.)
+    #[cfg(any(loom, not(target_endian = "little")))]
     pub(crate) fn new() -> Self {
         Self(AtomicU32::new(0))
     }

@@ -174,7 +174,7 @@ impl Linked for Header {
     }
 
     fn place(&self) -> &Place {
-        &self.node.on_stack
+        &self.node.whereabouts.on_stack
     }
 }
 
