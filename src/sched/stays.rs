@@ -28,12 +28,15 @@ pub(super) fn is_away(number: u32) -> bool {
     number & AWAY != 0
 }
 
-/// The home of what has this number.
+/// The home of what has this number. By a call, here and below, which the common path of a node need not have in it: that
+/// compares the number with the context's.
+#[inline(never)]
 pub(super) fn home(number: u32) -> &'static Root {
     if is_away(number) { table::stay(number & !AWAY).home } else { table::root(number) }
 }
 
 /// The owner of what has this number.
+#[inline(never)]
 pub(super) fn owner(number: u32) -> *const Root {
     if is_away(number) { table::stay(number & !AWAY).owner.load(Ordering::Acquire) } else { table::root(number) }
 }
@@ -211,7 +214,7 @@ cfg_if::cfg_if! {
 
             pub(super) fn add(stay: Stay) -> u32 {
                 let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-                assert!(!super::is_away(number), "fewer than 2^31 nodes are away from home at a time");
+                assert!(!super::is_away(number), "there are fewer than 2^31 stays: as many as nodes of each home were away at a time");
                 STAYS.set(number, Box::leak(Box::new(stay)));
                 number
             }

@@ -4,13 +4,14 @@
 //! the cells of nodes, headers, nurseries and roots.
 
 use super::check;
-use super::tree::{Driver, Flag, Tree, Until, assert_all_cells_are_free, half_run, waiting_for};
+use super::tree::{
+    Driver, Flag, Until, assert_all_cells_are_free, giving_its_slot, half_run, set_and_wake, waiting_for,
+};
+use crate::CancelScope;
 use crate::nursery::handle::cancel;
-use crate::sched::context;
 use crate::sched::node::SlotRef;
-use crate::{CancelScope, Result};
 use loom::thread;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
@@ -89,13 +90,7 @@ fn a_child_is_woken_while_its_nursery_leaves_a_root_that_ends() {
     check("adoption from a root that ends", Some(3), || {
         let flag = Flag::new();
         let (old, half, waker) = half_run(&flag);
-        let sibling = {
-            let flag = flag.clone();
-            thread::spawn(move || {
-                flag.set();
-                waker.wake();
-            })
-        };
+        let sibling = set_and_wake(&flag, waker);
         let owner = thread::spawn(move || old.end());
         let new = Driver::new();
         new.finish(half).unwrap();
@@ -172,13 +167,7 @@ fn a_child_is_woken_while_its_nursery_goes_from_one_new_root_to_another() {
         let (home, mut half, waker) = half_run(&flag);
         let first = Driver::new();
         assert!(first.turn(|cx| half.as_mut().poll(cx)).is_pending());
-        let sibling = {
-            let flag = flag.clone();
-            thread::spawn(move || {
-                flag.set();
-                waker.wake();
-            })
-        };
+        let sibling = set_and_wake(&flag, waker);
         // Made now: the thread knows of the cell by the node alone.
         let second = Driver::new();
         second.finish(half).unwrap();
@@ -203,10 +192,7 @@ fn a_child_is_woken_by_the_number_of_a_stay_that_is_another_s_by_now() {
         drop(second.waker());
         let away = Driver::new();
         assert!(away.turn(|cx| comes_home.as_mut().poll(cx)).is_pending());
-        let sibling = thread::spawn(move || {
-            first.set();
-            waker.wake();
-        });
+        let sibling = set_and_wake(&first, waker);
         let at_home = home.turn(|cx| comes_home.as_mut().poll(cx));
         second.set();
         let new = Driver::new();
@@ -232,20 +218,7 @@ fn a_child_ends_away_from_home_while_its_home_cancels_it() {
         let flag = Flag::new();
         let (home, new) = (Driver::new(), Driver::new());
         let given: Arc<Mutex<Option<SlotRef>>> = Arc::default();
-        let child = {
-            let (flag, give) = (flag.clone(), given.clone());
-            poll_fn(move |cx| {
-                // SAFETY: the task that is polled is alive.
-                let own = unsafe { SlotRef::new(context::task().cast()) };
-                let old = give.lock().unwrap().replace(own);
-                drop(old);
-                flag.poll(cx).map(Result::Ok)
-            })
-        };
-        let mut tree: Tree = Box::pin(crate::nursery(async move |n| {
-            n.start_soon(child);
-            Ok(())
-        }));
+        let mut tree = giving_its_slot(&flag, given.clone(), Arc::default());
         assert!(home.turn(|cx| tree.as_mut().poll(cx)).is_pending());
         assert!(new.turn(|cx| tree.as_mut().poll(cx)).is_pending());
         let (slot, waker) = (given.lock().unwrap().take().unwrap(), flag.waker());

@@ -2,13 +2,11 @@
 //! the pool and the list of cells together.
 
 use super::check;
-use super::tree::{Driver, Flag, Until, assert_all_cells_are_free, half_run, waiting_for};
+use super::tree::{Driver, Flag, Until, assert_all_cells_are_free, giving_its_slot, half_run, waiting_for};
+use crate::CancelScope;
 use crate::nursery::handle::cancel;
-use crate::sched::context;
-use crate::sched::node::SlotRef;
-use crate::{CancelScope, Result};
 use loom::thread;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -106,30 +104,11 @@ fn a_handle_s_stale_reference_does_not_reach_the_next_scope_in_the_slot() {
 /// Fails with: a `Mail::Cancel` that does not look at the generation.
 #[test]
 fn a_stale_cancel_does_not_reach_the_next_child_in_the_slot() {
-    /// A nursery whose child gives away the reference to its slot, waits for the flag, and says if it
-    /// comes to its end without having been cancelled.
-    fn tree(flag: &Arc<Flag>, slot: Arc<Mutex<Option<SlotRef>>>, ended: Arc<AtomicBool>) -> super::tree::Tree {
-        let flag = flag.clone();
-        let child = poll_fn(move |cx| {
-            // SAFETY: the task that is polled is alive.
-            let own = unsafe { SlotRef::new(context::task().cast()) };
-            let is_cancelled = own.get().is_called();
-            let old = slot.lock().unwrap().replace(own);
-            drop(old);
-            let polled = flag.poll(cx);
-            ended.fetch_or(polled.is_ready() && !is_cancelled, Ordering::Relaxed);
-            polled.map(Result::Ok)
-        });
-        Box::pin(crate::nursery(async move |n| {
-            n.start_soon(child);
-            Ok(())
-        }))
-    }
     check("stale cancel", Some(3), || {
         let (first, second) = (Flag::new(), Flag::new());
         let (slots, ended) = ([const { None }; 2].map(|s| Arc::new(Mutex::new(s))), Arc::new(AtomicBool::new(false)));
         let driver = Driver::new();
-        let mut ends = tree(&first, slots[0].clone(), Arc::default());
+        let mut ends = giving_its_slot(&first, slots[0].clone(), Arc::default());
         assert!(driver.turn(|cx| ends.as_mut().poll(cx)).is_pending());
         let stale = slots[0].lock().unwrap().take().unwrap();
         let is_used_again = stale.as_ptr();
@@ -138,7 +117,7 @@ fn a_stale_cancel_does_not_reach_the_next_child_in_the_slot() {
         first.waker().wake();
         driver.drive(|cx| ends.as_mut().poll(cx)).unwrap();
         drop((ends, slots[0].lock().unwrap().take()));
-        let mut goes_on = tree(&second, slots[1].clone(), ended.clone());
+        let mut goes_on = giving_its_slot(&second, slots[1].clone(), ended.clone());
         assert!(driver.turn(|cx| goes_on.as_mut().poll(cx)).is_pending());
         assert_eq!(slots[1].lock().unwrap().as_ref().unwrap().as_ptr(), is_used_again);
         other.join().unwrap();

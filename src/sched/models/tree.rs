@@ -3,11 +3,14 @@
 use crate::nursery::NurseryFuture;
 use crate::run::Settings;
 use crate::sched::cells;
+use crate::sched::context;
+use crate::sched::node::SlotRef;
 use crate::sched::root::{Root, Turn};
 use crate::{Error, Result};
 use loom::sync::Notify;
 use loom::sync::atomic::{AtomicBool, Ordering};
-use std::future::Future;
+use loom::thread::{self, JoinHandle};
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
@@ -136,4 +139,37 @@ pub(super) fn half_run(flag: &Arc<Flag>) -> (Driver, Tree, Waker) {
     let mut tree = waiting_for(flag);
     assert!(driver.turn(|cx| tree.as_mut().poll(cx)).is_pending());
     (driver, tree, flag.waker())
+}
+
+/// A thread that sets the flag, then wakes.
+pub(super) fn set_and_wake(flag: &Arc<Flag>, waker: Waker) -> JoinHandle<()> {
+    let flag = flag.clone();
+    thread::spawn(move || {
+        flag.set();
+        waker.wake();
+    })
+}
+
+/// A nursery whose child gives away the reference to its slot, waits for the flag, and says if it
+/// comes to its end without having been cancelled.
+pub(super) fn giving_its_slot(
+    flag: &Arc<Flag>,
+    slot: Arc<Mutex<Option<SlotRef>>>,
+    ended: Arc<std::sync::atomic::AtomicBool>,
+) -> Tree {
+    let flag = flag.clone();
+    let child = poll_fn(move |cx| {
+        // SAFETY: the task that is polled is alive.
+        let own = unsafe { SlotRef::new(context::task().cast()) };
+        let is_cancelled = own.get().is_called();
+        let old = slot.lock().unwrap().replace(own);
+        drop(old);
+        let polled = flag.poll(cx);
+        ended.fetch_or(polled.is_ready() && !is_cancelled, Ordering::Relaxed);
+        polled.map(Result::Ok)
+    });
+    Box::pin(crate::nursery(async move |n| {
+        n.start_soon(child);
+        Ok(())
+    }))
 }
