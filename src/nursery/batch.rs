@@ -4,21 +4,21 @@
 //! them on the queue and runs in the next one, at most [`BATCHES`] of them before the nursery's own siblings get their
 //! turn.
 //!
-//! A nested tree costs one call for each level here: [`CoreSlot::run_batches`] is inlined into the poll of the nursery,
-//! and what stands between it and the next one (a task's entry, a boxed future, the nursery's future) are jumps, since
-//! each returns what the next one returns. Processors predict some 16 to 32 returns; beyond that a level would cost a
-//! mispredicted branch for each call.
+//! A nested tree costs one call for each level here: [`CoreSlot::run_only`] is inlined into the poll of the nursery, and what
+//! stands between it and the next one (a task's entry, a boxed future, the nursery's future) are jumps, since each returns
+//! what the next one returns. Processors predict some 16 to 32 returns; beyond that a level would cost a mispredicted branch
+//! for each call.
 
-use super::core::{CoreSlot, Panic, Ready, give_back, give_back_here, release_task, settle};
+use super::core::{AWAKE, CoreSlot, Panic, Ready, give_back, give_back_here, release_task, settle};
 use super::errors::store_error;
 use super::join::JoinState;
 use crate::cancel::region::{Judgement, judge};
 use crate::error::TaskError;
-use crate::sched::context::{self, Ambient, BatchFrame, Restore};
+use crate::sched::context::{self, Ambient, BatchFrame};
 use crate::sched::node::{self, AWAY, EFFECTIVE, EXTRAS, FLAGS};
 use crate::sched::root::{Root, Special};
 use crate::sched::wakes::{Later, Wakes};
-use crate::task::header::{self, DONE, End, Header, QUEUED};
+use crate::task::header::{self, DONE, End, Header, QUEUED, VTable};
 use crate::task::local::Locals;
 use crate::task::wake;
 use crate::testing::Order;
@@ -26,9 +26,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::task::{Context, Poll};
 
-/// Polls beyond the budget of a turn: as many nurseries may lie in each other, and still the innermost one goes on. A bound,
-/// since a task may enter any number of nurseries without a checkpoint.
-const DEPTH: i32 = 1 << 16;
+/// Polls beyond the budget of a turn until which a new nursery runs at once. A bound, since a task may enter any number of
+/// nurseries without a checkpoint.
+const OVERDRAFT: i32 = 1 << 16;
 /// Batches that a nursery runs in one poll.
 const BATCHES: u32 = 32;
 
@@ -36,32 +36,64 @@ impl CoreSlot {
     /// Polls the tasks that are runnable now, then those that became so meanwhile: at most `BATCHES` times, so that
     /// sibling nurseries and deadlines get their turn, and as long as the budget lasts.
     ///
+    /// True: nothing is runnable now.
+    ///
     /// # Safety
-    /// This thread holds `root`, the owner; the nursery, whose errors are of type `E`, is being polled.
-    #[inline(always)]
-    pub(crate) unsafe fn run_batches<E: TaskError>(&self, root: &Root) {
+    /// This thread holds the context's root, the owner; the nursery, whose errors are of type `E`, is being polled.
+    #[inline(never)]
+    pub(crate) unsafe fn run_batches<E: TaskError>(&self) -> bool {
         // SAFETY: by contract.
-        unsafe { self.run::<E>(root, BATCHES) }
+        unsafe {
+            let root = &*context::root();
+            if self.has_ready() {
+                match how(root) {
+                    Special::No => self.run_queue::<E, PLAIN>(root, BATCHES),
+                    Special::Limited => self.run_queue::<E, LIMITED>(root, BATCHES),
+                    Special::Yes => self.run_specially::<E>(root, BATCHES),
+                }
+            }
+        }
+        !self.has_ready()
     }
 
-    /// As [`CoreSlot::run_batches`], in a function of its own: for where one more call is not for each level, and a copy of
-    /// the loop for each type would only make programs larger.
+    /// As [`CoreSlot::run_batches`], for the common case on the way down a tree, which is inlined: one task is runnable, with nothing
+    /// special about it, and nothing is after it. It is not taken off the budget, which would be something to be done on every level:
+    /// what is inside of it is, or was what brought it here.
     ///
     /// # Safety
     /// As [`CoreSlot::run_batches`].
-    #[inline(never)]
-    pub(crate) unsafe fn run_batches_apart<E: TaskError>(&self, root: &Root) {
+    #[inline(always)]
+    pub(crate) unsafe fn run_only<E: TaskError>(&self) -> bool {
+        let h = self.tail.get();
+        // SAFETY: the context's root is held.
+        let root = || unsafe { &*context::root() };
+        if h <= AWAKE || self.head.get() != h || how(root()) != Special::No {
+            // SAFETY: by contract.
+            return unsafe { self.run_batches::<E>() };
+        }
+        // SAFETY: this thread's.
+        let a = unsafe { &*context::pointer() };
+        debug_assert!(self.polling(ptr::null()).frame() == BatchFrame::save(a), "the frame is that of who polls");
+        self.tail.set(AWAKE);
+        // SAFETY: queued tasks are alive; held; the task is this nursery's.
+        unsafe { poll_task::<E, PLAIN>(&*h, self.polling(ptr::null()), root, a) };
+        self.polling(ptr::null()).frame().restore_task(a);
         if !self.has_ready() {
-            return;
+            return true;
         }
         // SAFETY: by contract.
-        unsafe {
-            match how(root) {
-                Special::No => self.run_queue::<E, PLAIN>(root, BATCHES),
-                Special::Limited => self.run_queue::<E, LIMITED>(root, BATCHES),
-                Special::Yes => self.run_specially::<E>(root, BATCHES),
-            }
+        root().budget.get() >= 0 && unsafe { self.run_batches::<E>() }
+    }
+
+    /// Does a nursery that was opened just now wait for the next turn? Entering one is no checkpoint, but must come to an end
+    /// within a turn. If it does, its poll has ended with this.
+    pub(crate) fn is_put_off(&self, root: &Root, cx: &Context<'_>) -> bool {
+        let is_overdrawn = root.budget.get() <= -OVERDRAFT;
+        if is_overdrawn {
+            self.begin_poll(cx);
+            self.end_poll_pending();
         }
+        is_overdrawn
     }
 
     /// Polls the tasks that are runnable now, once.
@@ -100,18 +132,17 @@ impl CoreSlot {
         let mut left = batches;
         // SAFETY: this thread's.
         let a = unsafe { &*context::pointer() };
-        let frame = BatchFrame::save(a);
-        // The first one is run whatever the budgets say: a nursery is where its task goes on, on its way to what is inside,
-        // and entering one is no checkpoint.
-        if root.budget.get() <= -DEPTH {
-            return;
-        }
+        // Without them, there are none.
+        let by = self.polling(if HOW == PLAIN { ptr::null() } else { a.locals.get() });
+        debug_assert!(by.frame() == BatchFrame::save(a), "the frame is that of who polls");
+        // The first one is run whatever the budgets say: a nursery is where its task goes on, on its way to what is inside.
         let mut batch = self.take_batch::<HOW>(root);
         loop {
-            // SAFETY: queued tasks are alive.
-            let h = unsafe { &*batch.tasks.next() };
-            // SAFETY: held; the task is this nursery's.
-            unsafe { poll_task::<E, HOW>(h, self, root, a, &frame) };
+            // SAFETY: the batch is not over; queued tasks are alive; held; the task is this nursery's.
+            unsafe {
+                let h = &*batch.tasks.next();
+                poll_task::<E, HOW>(h, by, || root, a);
+            }
             let budget = root.budget.get() - 1;
             root.budget.set(budget);
             if budget < 0 {
@@ -128,7 +159,7 @@ impl CoreSlot {
             }
             if HOW != PLAIN {
                 // What is the host's does not run as the task, which may have ended.
-                frame.restore(a);
+                by.frame().restore(a);
                 if !root.host_has_budget() {
                     break;
                 }
@@ -138,7 +169,16 @@ impl CoreSlot {
             }
         }
         drop(batch);
-        frame.restore(a);
+        if HOW == PLAIN {
+            by.frame().restore_task(a);
+        } else {
+            by.frame().restore(a);
+        }
+    }
+
+    #[inline(always)]
+    fn polling(&self, locals: *const Locals) -> Polling<'_> {
+        Polling { core: self, locals }
     }
 
     /// Takes what is runnable now. The queue is not empty.
@@ -156,7 +196,8 @@ impl CoreSlot {
     fn permute(&self, root: &Root) {
         let (mut tasks, mut batch) = (self.take_ready(), Vec::new());
         while !tasks.is_over() {
-            batch.push(tasks.next());
+            // SAFETY: it is not over.
+            batch.push(unsafe { tasks.next() });
         }
         match root.order.get() {
             Order::Fifo => {}
@@ -169,8 +210,44 @@ impl CoreSlot {
         }
         for h in batch {
             // SAFETY: queued tasks are alive.
-            self.push_ready(unsafe { &*h });
+            let is_woken = self.push_ready(unsafe { &*h });
+            debug_assert!(!is_woken, "it is being polled");
         }
+    }
+}
+
+/// A nursery that is being polled, and the task locals around. It knows the frame of who polls it anyway: to save that would be as
+/// many stores for each level of a tree.
+#[derive(Clone, Copy)]
+struct Polling<'a> {
+    core: &'a CoreSlot,
+    locals: *const Locals,
+}
+
+impl<'a> Polling<'a> {
+    /// The frame of who polls it.
+    #[inline(always)]
+    fn frame(self) -> BatchFrame {
+        BatchFrame { node: self.core.scope.node.parent.get(), task: self.core.around.get(), locals: self.locals }
+    }
+
+    /// Puts that back.
+    fn put_back(self) {
+        context::ambient(|a| self.frame().restore(a));
+    }
+
+    /// Does so when dropped.
+    fn guard(self) -> PutBack<'a> {
+        PutBack(self)
+    }
+}
+
+/// See [`Polling::guard`].
+struct PutBack<'a>(Polling<'a>);
+
+impl Drop for PutBack<'_> {
+    fn drop(&mut self) {
+        self.0.put_back();
     }
 }
 
@@ -202,25 +279,23 @@ fn how(root: &Root) -> Special {
 }
 
 /// # Safety
-/// This thread holds `root`, the owner; the task was taken from the queue of its nursery, `core`. The locals in force are the
-/// frame's.
+/// This thread holds `root`, the owner; the task was taken from the queue of its nursery, which is being polled.
 #[inline(always)]
-unsafe fn poll_task<E: TaskError, const HOW: u8>(
+unsafe fn poll_task<'a, E: TaskError, const HOW: u8>(
     h: &Header,
-    core: &CoreSlot,
-    root: &Root,
+    by: Polling<'_>,
+    root: impl Fn() -> &'a Root,
     a: &Ambient,
-    frame: &BatchFrame,
 ) {
     // SAFETY: by contract.
     unsafe {
         if h.has(DONE | EFFECTIVE | EXTRAS | AWAY) {
-            poll_uncommonly::<E>(h, frame);
+            poll_uncommonly::<E>(h, by);
         } else {
             // It was `QUEUED`; a task is no shield. What it waited in is forgotten.
             h.node.set_flags(0);
-            poll_live::<E, HOW>(h, core, root, a, frame, |cx| {
-                if h.node.is_effective() { judge_task(h, root, false, false, cx) } else { true }
+            poll_live::<E, HOW>(h, by, &root, a, |cx| {
+                if h.node.is_effective() { judge_task(h, root(), false, false, cx) } else { true }
             });
         }
     }
@@ -229,7 +304,7 @@ unsafe fn poll_task<E: TaskError, const HOW: u8>(
 /// A task that is cancelled, has extras, is away from home, or has ended. Apart, since what has to be remembered for it takes
 /// registers.
 #[inline(never)]
-unsafe fn poll_uncommonly<E: TaskError>(h: &Header, frame: &BatchFrame) {
+unsafe fn poll_uncommonly<E: TaskError>(h: &Header, by: Polling<'_>) {
     // SAFETY: this thread's; the context's root is held.
     let (a, root) = unsafe { (&*context::pointer(), &*context::root()) };
     let deliveries = root.deliveries.get();
@@ -241,13 +316,19 @@ unsafe fn poll_uncommonly<E: TaskError>(h: &Header, frame: &BatchFrame) {
             return forget_done(h);
         }
         h.clear_queued();
-        poll_live::<E, SPECIAL>(h, h.core_around(), root, a, frame, |cx| {
-            // The shield of a scope around may have gone up meanwhile.
-            let told = cancelled_before && root.deliveries.get() != deliveries;
-            !h.node.is_effective() || judge_task(h, root, cancelled_before, told, cx)
-        });
+        poll_live::<E, SPECIAL>(
+            h,
+            by,
+            || root,
+            a,
+            |cx| {
+                // The shield of a scope around may have gone up meanwhile.
+                let told = cancelled_before && root.deliveries.get() != deliveries;
+                !h.node.is_effective() || judge_task(h, root, cancelled_before, told, cx)
+            },
+        );
     }
-    a.locals.set(frame.locals);
+    a.locals.set(by.locals);
 }
 
 /// Polls a task that is not `QUEUED` any more; `goes_on` is asked if it is still pending. In a `SPECIAL` run there may be task
@@ -256,29 +337,27 @@ unsafe fn poll_uncommonly<E: TaskError>(h: &Header, frame: &BatchFrame) {
 /// # Safety
 /// As [`poll_task`].
 #[inline(always)]
-unsafe fn poll_live<E: TaskError, const HOW: u8>(
+unsafe fn poll_live<'a, E: TaskError, const HOW: u8>(
     h: &Header,
-    core: &CoreSlot,
-    root: &Root,
+    by: Polling<'_>,
+    root: impl Fn() -> &'a Root,
     a: &Ambient,
-    frame: &BatchFrame,
     goes_on: impl FnOnce(&Context<'_>) -> bool,
 ) {
     a.node.set(&h.node);
     a.task.set(h);
     if HOW == SPECIAL {
-        a.locals.set(locals_of(h, frame.locals));
+        a.locals.set(locals_of(h, by.locals));
     }
-    a.steps.set(context::STEPS);
-    a.delivered.set(0);
+    a.freshen();
     let waker = wake::lend(h);
     let mut cx = Context::from_waker(&waker);
     // SAFETY: the errors of the task's nursery are of type `E`.
     let poll = unsafe { h.vtable.get().poll::<E>() };
     // SAFETY: the slot is in use and its future alive.
     let polled = catch_unwind(AssertUnwindSafe(|| unsafe {
-        if HOW == SPECIAL && root.instrumented.get() {
-            poll_instrumented::<E>(h, root, &mut cx)
+        if HOW == SPECIAL && root().instrumented.get() {
+            poll_instrumented::<E>(h, root(), &mut cx)
         } else {
             poll(h, &mut cx)
         }
@@ -288,22 +367,22 @@ unsafe fn poll_live<E: TaskError, const HOW: u8>(
         match polled {
             Ok(Poll::Pending) => {
                 if !goes_on(&cx) {
-                    abandon_task(h, frame);
+                    abandon_task(h, by);
                 }
             }
             Ok(Poll::Ready(Ok(()))) => {
-                let is_watched = HOW == SPECIAL && root.instrumented.get();
-                let end = h.vtable.get().end;
+                let is_watched = HOW == SPECIAL && root().instrumented.get();
+                let VTable { end, class, .. } = *h.vtable.get();
                 if end == End::Leaves && !is_watched && h.node.flags() & FLAGS == 0 {
-                    drop_and_leave(h, core, root, frame);
+                    drop_and_leave(h, by, root());
                 } else if end == End::Leaves || is_watched || !node::retire_plainly(&h.node, 0, DONE) {
-                    end_task(h, end != End::Leaves, frame);
+                    end_task(h, by, end != End::Leaves);
                 } else {
-                    leave_plainly(h, core, end, root, frame);
+                    leave_plainly(h, by, (end, class), root());
                 }
             }
-            Ok(Poll::Ready(Err(error))) => err_task(h, error, frame),
-            Err(panic) => fail_task(h, panic, frame),
+            Ok(Poll::Ready(Err(error))) => err_task(h, by, error),
+            Err(panic) => fail_task(h, by, panic),
         }
     }
 }
@@ -313,56 +392,56 @@ unsafe fn poll_live<E: TaskError, const HOW: u8>(
 /// # Safety
 /// As [`end_task`]; `root` is the owner.
 #[inline(never)]
-unsafe fn drop_and_leave(h: &Header, core: &CoreSlot, root: &Root, frame: &BatchFrame) {
+unsafe fn drop_and_leave(h: &Header, by: Polling<'_>, root: &Root) {
     h.node.set_flags(DONE);
     // SAFETY: by contract: once, and if it is not the end, `gone` says so. What was dropped may have done anything to the task:
     // then it is no longer plain.
     unsafe {
         match catch_unwind(AssertUnwindSafe(|| (h.vtable.get().drop)(h))) {
             Ok(()) if !root.instrumented.get() && node::retire_plainly(&h.node, DONE, DONE) => {
-                leave_plainly(h, core, End::Drops, root, frame);
+                leave_plainly(h, by, (End::Drops, h.vtable.get().class), root);
             }
             dropped => {
                 h.set_gone(true);
                 let panicked = |panic| h.core_around().panicked(panic, root, h);
-                finish_task(h, frame.guard(), dropped.map_or_else(panicked, |()| Wakes::none()));
+                finish_task(h, by.guard(), dropped.map_or_else(panicked, |()| Wakes::none()));
             }
         }
     }
 }
 
 /// A task has ended, and nothing was left to drop: no foreign code runs here, but for what is left to the end. It is called
-/// in the task's frame, which is left as it is: `frame` is put back only for foreign code.
+/// in the task's frame, which is left as it is: that of who polls is put back only for foreign code.
 ///
 /// # Safety
 /// This thread holds `root`, which was the owner and is the home; the node was retired, and the slot is on no queue.
 #[inline(always)]
-unsafe fn leave_plainly(h: &Header, polled: &CoreSlot, end: End, root: &Root, frame: &BatchFrame) {
+unsafe fn leave_plainly(h: &Header, by: Polling<'_>, (end, class): (End, usize), root: &Root) {
     debug_assert!(end != End::Leaves);
     // It is in the nursery that it was polled in, unless it is a body, or has said `started`.
-    let is_same = ptr::eq(h.node.parent.get(), &raw const polled.group);
+    let is_same = ptr::eq(h.node.parent.get(), &raw const by.core.group);
     // SAFETY: a task's nursery outlives it.
-    let core = if is_same { polled } else { unsafe { h.core_around() } };
+    let core = if is_same { by.core } else { unsafe { h.core_around() } };
     // SAFETY: by contract.
     unsafe {
         if end == End::Drops {
             // Nobody looks at it any more.
-            give_back_here(h, root);
+            give_back_here(h, class, root);
         } else if !JoinState::of(h).settle_here(root) {
-            return settle_apart(h, core, frame.guard());
+            return settle_apart(h, by, core);
         }
     }
-    if !core.notified.get() && core.is_done() {
-        wake_parent_apart(core, frame.guard());
+    if !core.is_awake() && core.is_done() {
+        wake_parent_apart(by, core);
     }
 }
 
 /// Foreign code is to run because a task has ended.
 #[cold]
 #[inline(never)]
-fn wake_parent_apart(core: &CoreSlot, after: Restore<&BatchFrame>) {
-    drop(after);
-    core.wake_parent();
+fn wake_parent_apart(by: Polling<'_>, core: &CoreSlot) {
+    by.put_back();
+    core.wake();
 }
 
 /// The handle of a task that has ended is told, in any case, and then the nursery.
@@ -371,15 +450,14 @@ fn wake_parent_apart(core: &CoreSlot, after: Restore<&BatchFrame>) {
 /// As [`leave_plainly`].
 #[cold]
 #[inline(never)]
-unsafe fn settle_apart(h: &Header, core: &CoreSlot, after: Restore<&BatchFrame>) {
+unsafe fn settle_apart(h: &Header, by: Polling<'_>, core: &CoreSlot) {
     let mut wakes = Wakes::none();
-    drop(after);
+    by.put_back();
     // SAFETY: by contract.
     unsafe {
         let settled = settle(h, true, &mut wakes);
         if settled.unclaimed {
-            // The frame is put back already.
-            wakes.append(drop_unclaimed(h, core, BatchFrame::save(&*context::pointer()).guard()));
+            wakes.append(drop_unclaimed(h, core));
         }
         if settled.last {
             // Neither task nor handle looks at it any more.
@@ -438,15 +516,15 @@ unsafe fn judge_task(h: &Header, root: &Root, cancelled_before: bool, told: bool
 
 /// A cancelled task is dropped, as if it had returned `Cancelled`.
 #[cold]
-unsafe fn abandon_task(h: &Header, frame: &BatchFrame) {
+unsafe fn abandon_task(h: &Header, by: Polling<'_>) {
     // SAFETY: as the caller's; called in the task's frame.
-    unsafe { end_badly(h, frame, || (h.vtable.get().abandon)(h)) }
+    unsafe { end_badly(h, by, || (h.vtable.get().abandon)(h)) }
 }
 
 #[cold]
-unsafe fn fail_task(h: &Header, panic: Panic, frame: &BatchFrame) {
+unsafe fn fail_task(h: &Header, by: Polling<'_>, panic: Panic) {
     // SAFETY: as the caller's.
-    unsafe { end_badly(h, frame, || h.core_around().panicked(panic, &*context::root(), h)) }
+    unsafe { end_badly(h, by, || h.core_around().panicked(panic, &*context::root(), h)) }
 }
 
 /// A task has returned an error: it goes to the nursery that the task belongs to now (a `started` may have moved it).
@@ -454,9 +532,9 @@ unsafe fn fail_task(h: &Header, panic: Panic, frame: &BatchFrame) {
 /// # Safety
 /// As [`end_task`]; the errors are of type `E`.
 #[inline(never)]
-unsafe fn err_task<E: TaskError>(h: &Header, error: E, frame: &BatchFrame) {
+unsafe fn err_task<E: TaskError>(h: &Header, by: Polling<'_>, error: E) {
     // SAFETY: by contract.
-    unsafe { end_badly(h, frame, || store_error(h, error)) }
+    unsafe { end_badly(h, by, || store_error(h, error)) }
 }
 
 /// Tells the nursery first: a waiter inside it is cancelled before the handle completes. But nobody is woken before the task
@@ -464,8 +542,8 @@ unsafe fn err_task<E: TaskError>(h: &Header, error: E, frame: &BatchFrame) {
 ///
 /// # Safety
 /// As [`end_task`].
-unsafe fn end_badly(h: &Header, frame: &BatchFrame, tell: impl FnOnce() -> Wakes) {
-    let after = frame.guard();
+unsafe fn end_badly(h: &Header, by: Polling<'_>, tell: impl FnOnce() -> Wakes) {
+    let after = by.guard();
     h.set(DONE);
     // What an error's type does may panic.
     let wakes = catch_unwind(AssertUnwindSafe(tell));
@@ -481,8 +559,7 @@ unsafe fn end_badly(h: &Header, frame: &BatchFrame, tell: impl FnOnce() -> Wakes
 /// # Safety
 /// `settle` said so.
 #[cold]
-unsafe fn drop_unclaimed(h: &Header, core: &CoreSlot, after: Restore<&BatchFrame>) -> Wakes {
-    drop(after);
+unsafe fn drop_unclaimed(h: &Header, core: &CoreSlot) -> Wakes {
     // SAFETY: by contract; the root is held, and the context's.
     unsafe {
         match catch_unwind(AssertUnwindSafe(|| (h.vtable.get().drop_unclaimed)(h))) {
@@ -497,17 +574,17 @@ unsafe fn drop_unclaimed(h: &Header, core: &CoreSlot, after: Restore<&BatchFrame
 /// # Safety
 /// This thread holds the owner; called in the task's frame. The future is dropped already iff it is `gone`.
 #[inline(never)]
-unsafe fn end_task(h: &Header, gone: bool, frame: &BatchFrame) {
+unsafe fn end_task(h: &Header, by: Polling<'_>, gone: bool) {
     if gone {
         h.set_gone(true);
     }
     // SAFETY: by contract.
-    unsafe { finish_task(h, frame.guard(), Wakes::none()) };
+    unsafe { finish_task(h, by.guard(), Wakes::none()) };
 }
 
 /// # Safety
 /// As [`end_task`].
-unsafe fn finish_task(h: &Header, after: Restore<&BatchFrame>, mut wakes: Wakes) {
+unsafe fn finish_task(h: &Header, after: PutBack<'_>, mut wakes: Wakes) {
     h.set(DONE);
     let mut dropped = Ok(());
     if !h.take_gone() {
@@ -532,8 +609,7 @@ unsafe fn finish_task(h: &Header, after: Restore<&BatchFrame>, mut wakes: Wakes)
     unsafe {
         let settled = settle(h, !h.has(QUEUED), &mut wakes);
         if settled.unclaimed {
-            // The frame is put back already.
-            wakes.append(drop_unclaimed(h, core, BatchFrame::save(&*context::pointer()).guard()));
+            wakes.append(drop_unclaimed(h, core));
         }
         if settled.last {
             give_back(h);

@@ -4,7 +4,8 @@
 //!
 //! - every live task of the nursery is linked: the body under the nursery's node, children under `group`;
 //! - a task is on the ready queue, or among those that were taken off it to be polled, iff it is `QUEUED`;
-//! - `notified` is set from the moment the parent was woken (or the nursery's poll began) until that poll ends;
+//! - the nursery is awake from the moment the parent was woken (or the nursery's poll began) until that poll ends; it is awake
+//!   while a task is queued;
 //! - a task that has ended is linked no more: the nursery is done when nothing is inside of it but its empty group.
 
 use super::errors::Errors;
@@ -35,14 +36,12 @@ pub(crate) struct CoreSlot {
     pub(crate) scope: ScopeSlot,
     /// The node of the children together.
     pub(crate) group: Node,
-    /// The ready queue, from the first to the last one. The last one has no link, and there is none if that is null. Near the
-    /// ring of the children, for the sake of the cache.
+    /// The ready queue, from the first to the last one. The last one has no link. If there is none, this is null, or [`AWAKE`] if
+    /// the nursery is. Near the ring of the children, for the sake of the cache.
     pub(super) tail: Cell<*const Header>,
     pub(super) head: Cell<*const Header>,
-    pub(crate) notified: Cell<bool>,
-    /// Of the parent, if that is a task of ours: another one may live in its slot by now.
-    parent_generation: Cell<u32>,
-    /// That task: for a short way to it.
+    /// The task around, if its waker is that of the parent and the nursery is not busy: for a short way to it. While there is one,
+    /// that of `parent` may have ended, and this one live in its slot, which `parent` keeps mapped.
     parent_task: Cell<*const Header>,
     parent: RefCell<Option<WakeRef>>,
     /// The task that bodies and branches belong to: that in whose poll the nursery was polled last.
@@ -54,6 +53,9 @@ pub(crate) struct CoreSlot {
     pub(crate) panic: Cell<Option<Panic>>,
 }
 
+/// Of an awake nursery without queued tasks: no task, and not null.
+pub(super) const AWAKE: *const Header = ptr::without_provenance(1);
+
 /// The alias under which task headers know their nursery.
 pub(crate) type Core = CoreSlot;
 
@@ -64,9 +66,7 @@ impl CoreSlot {
             group: Node::fresh(home, Kind::Group),
             parent: RefCell::new(None),
             parent_task: Cell::new(ptr::null()),
-            parent_generation: Cell::new(0),
             around: Cell::new(ptr::null()),
-            notified: Cell::new(false),
             head: Cell::new(ptr::null()),
             tail: Cell::new(ptr::null()),
             busy: Cell::new(false),
@@ -134,21 +134,84 @@ impl CoreSlot {
             debug_assert!(!core.has_ready());
             debug_assert!(!core.busy.get());
             core.around.set(context::task());
-            core.notified.set(true);
+            core.tail.set(AWAKE);
             core.typed.set(errors.cast());
             slot
         }
     }
 
+    /// Queues a task. True: it has woken the nursery, whose parent must be [told](Self::tell_parent).
     #[inline(always)]
-    pub(crate) fn push_ready(&self, h: &Header) {
+    #[must_use]
+    pub(crate) fn push_ready(&self, h: &Header) -> bool {
         let tail = self.tail.replace(h);
-        if tail.is_null() {
-            self.head.set(h);
-        } else {
+        if tail > AWAKE {
             // SAFETY: queued tasks are alive.
             unsafe { (*tail).set_next_ready(h) };
+            return false;
         }
+        self.head.set(h);
+        tail.is_null()
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_awake(&self) -> bool {
+        !self.tail.get().is_null()
+    }
+
+    /// It is awake from now on. True: it was not.
+    #[inline(always)]
+    pub(crate) fn awake(&self) -> bool {
+        let was_asleep = !self.is_awake();
+        if was_asleep {
+            self.tail.set(AWAKE);
+        }
+        was_asleep
+    }
+
+    /// A poll of the nursery begins.
+    pub(crate) fn begin_poll(&self, cx: &Context<'_>) {
+        let task = context::task();
+        if !self.is_parent(task, cx) {
+            self.set_parent(cx, task);
+        }
+        self.awake();
+        self.set_busy(false);
+    }
+
+    /// Is it polled by whom it was polled before, in the same scope, and not busy? Then its poll has no more to begin with.
+    #[inline(always)]
+    pub(crate) fn is_polled_as_before(&self, cx: &Context<'_>) -> bool {
+        let node = &self.scope.node;
+        // First of all: it may be another thread's, who must not be read along with.
+        node.is_at_home_here() && node.parent.get() == context::node() && self.is_parent(context::task(), cx)
+    }
+
+    /// As [`CoreSlot::end_poll`], and sees to what follows from it.
+    pub(crate) fn end_poll_pending(&self) {
+        if self.end_poll() {
+            self.wake_parent();
+            if self.scope.node.is_effective() {
+                self.set_busy(true);
+            }
+        }
+    }
+
+    /// A poll of the nursery ends. True: it is to be polled again, since some tasks are queued.
+    #[inline(always)]
+    pub(crate) fn end_poll(&self) -> bool {
+        let more = self.has_ready();
+        if !more {
+            self.sleep();
+        }
+        more
+    }
+
+    /// A poll of the nursery ends, and no task is queued.
+    #[inline(always)]
+    pub(crate) fn sleep(&self) {
+        debug_assert!(!self.has_ready());
+        self.tail.set(ptr::null());
     }
 
     /// Have all tasks ended?
@@ -160,11 +223,12 @@ impl CoreSlot {
     /// Takes the whole queue, which is not empty.
     #[inline(always)]
     pub(super) fn take_ready(&self) -> Ready {
-        Ready { next: self.head.get(), last: self.tail.replace(ptr::null()) }
+        Ready { next: self.head.get(), last: self.tail.replace(AWAKE) }
     }
 
     /// Puts tasks in front of the queue again, of which there are some.
     pub(super) fn put_back(&self, tasks: &Ready) {
+        debug_assert!(!tasks.is_over());
         if self.has_ready() {
             // SAFETY: queued tasks are alive.
             unsafe { (*tasks.last).set_next_ready(self.head.get()) };
@@ -176,104 +240,95 @@ impl CoreSlot {
 
     #[inline(always)]
     pub(crate) fn has_ready(&self) -> bool {
-        !self.tail.get().is_null()
+        self.tail.get() > AWAKE
     }
 
     /// Takes the only task that can be queued (a pending `start` has one).
     pub(crate) fn unqueue_all(&self) {
-        self.tail.set(ptr::null());
+        if self.has_ready() {
+            self.tail.set(AWAKE);
+        }
     }
 
-    /// The nursery must be polled: returns the parent task to queue, if it is this root's, or wakes whoever it is.
+    /// The parent, if it is a task that is at home here, which is then to be queued.
     #[inline(always)]
-    pub(crate) fn notify_parent(&self) -> Option<*const Header> {
-        if self.notified.replace(true) {
-            return None;
-        }
+    pub(crate) fn parent_at_home(&self) -> Option<*const Header> {
         let task = self.parent_task.get();
-        // SAFETY: `parent` keeps it mapped. Should another task live there by now, it is woken for nothing: then this
-        // nursery was moved away from its task, and is polled by whoever has it before it waits again.
-        if !task.is_null() && unsafe { (*task).node.is_at_home_here() } {
-            return Some(task);
-        }
-        self.notify_slowly()
+        // SAFETY: `parent` keeps it mapped. Should another task live there by now that does not poll this nursery, it is woken for
+        // nothing: then the nursery was moved away from its task, and is polled by whoever has it before it waits again.
+        let is_at_home = !task.is_null() && unsafe { (*task).node.is_at_home_here() };
+        is_at_home.then_some(task)
     }
 
-    /// As [`CoreSlot::notify_parent`], of a parent that is no task, or not at home here.
+    /// Tells a parent that is no task, or not at home here. If it is one that this thread may queue, it comes back for that.
     #[cold]
-    fn notify_slowly(&self) -> Option<*const Header> {
-        let task = self.parent_task.get();
-        // One that is away may be this thread's all the same. Its waker would find that out, too, but with a call for each
-        // level of a tree.
-        // SAFETY: as above.
-        if !task.is_null() && unsafe { (*task).node.is_here() } {
-            return Some(task);
+    pub(crate) fn tell_parent(&self) -> Option<*const Header> {
+        let parent = self.parent()?;
+        if let WakeRef::Task(task) = &parent {
+            // Its waker would find that out, too, but with a call for each level of a tree.
+            if task.get().is_here() {
+                return Some(task.as_ptr().cast());
+            }
         }
-        let parent = self.parent.borrow().clone();
-        if let Some(parent) = parent {
-            parent.wake();
-        }
+        parent.wake();
         None
     }
 
-    /// As [`CoreSlot::notify_parent`], for later.
+    /// Wakes the nursery. Whom to tell comes back, for later.
     pub(crate) fn take_notice(&self) -> Option<WakeRef> {
-        if self.notified.replace(true) {
-            return None;
-        }
-        self.parent.borrow().clone().filter(WakeRef::is_live)
+        if self.awake() { self.parent() } else { None }
     }
 
-    /// As [`CoreSlot::notify_parent`], all the way up.
+    /// Wakes the nursery, all the way up.
+    pub(crate) fn wake(&self) {
+        if self.awake() {
+            self.wake_parent();
+        }
+    }
+
+    /// Has the parent poll the nursery, which is awake, all the way up.
+    #[inline(never)]
     pub(crate) fn wake_parent(&self) {
-        if let Some(parent) = self.notify_parent() {
+        if let Some(parent) = self.parent_at_home().or_else(|| self.tell_parent()) {
             // SAFETY: returned only if this thread holds its owner.
             unsafe { header::wake_local(parent) };
         }
     }
 
+    /// Is it this task that is to be woken? No, if it is none.
     #[inline(always)]
-    pub(crate) fn set_parent(&self, cx: &Context<'_>) {
-        self.around.set(context::task());
-        let task = self.parent_task.get();
-        // SAFETY: the context's waker, which is the task's, keeps the slot mapped.
-        let is_same = wake::header_of(cx.waker()) == Some(task)
-            && unsafe { (*task).node.generation() } == self.parent_generation.get();
-        if !is_same {
-            self.set_parent_slowly(cx);
-        }
+    fn is_parent(&self, task: *const Header, cx: &Context<'_>) -> bool {
+        self.parent_task.get() == task && wake::header_of(cx.waker()) == Some(task)
     }
 
     #[inline(never)]
-    fn set_parent_slowly(&self, cx: &Context<'_>) {
-        if self.parent.borrow().is_none() {
-            if let Some(task) = wake::header_of(cx.waker()) {
-                // The first one, most often the only one.
-                self.parent_task.set(task);
-                // SAFETY: the waker keeps the slot mapped. The place is not borrowed, and has nothing to drop.
-                unsafe {
-                    self.parent_generation.set((*task).node.generation());
-                    ptr::write(self.parent.as_ptr(), Some(WakeRef::Task(SlotRef::new(task.cast()))));
-                }
-                return;
-            }
+    fn set_parent(&self, cx: &Context<'_>, around: *const Header) {
+        self.around.set(around);
+        let task = wake::header_of(cx.waker());
+        // One that is polled with another's waker has no short way.
+        self.parent_task.set(task.filter(|task| *task == around).unwrap_or(ptr::null()));
+        if let (Some(task), true) = (task, self.parent.borrow().is_none()) {
+            // The first one, most often the only one.
+            // SAFETY: the waker keeps the slot mapped. The place is not borrowed, and has nothing to drop.
+            unsafe { ptr::write(self.parent.as_ptr(), Some(WakeRef::Task(SlotRef::new(task.cast())))) };
+            return;
         }
         if self.parent.borrow().as_ref().is_some_and(|p| p.will_wake(cx.waker())) {
             return;
         }
-        let fresh = WakeRef::from_waker(cx.waker());
-        let (task, generation) = match &fresh {
-            WakeRef::Task(slot) => (slot.as_ptr().cast(), slot.generation()),
-            WakeRef::Foreign(_) => (ptr::null(), 0),
-        };
-        let old = self.parent.replace(Some(fresh));
-        self.parent_task.set(task);
-        self.parent_generation.set(generation);
+        let old = self.parent.replace(Some(WakeRef::from_waker(cx.waker())));
         drop(old);
     }
 
-    pub(crate) fn parent_clone(&self) -> Option<WakeRef> {
-        self.parent.borrow().clone()
+    /// Whom to wake for the nursery to be polled, if there is somebody.
+    pub(crate) fn parent(&self) -> Option<WakeRef> {
+        let task = self.parent_task.get();
+        if task.is_null() {
+            return self.parent.borrow().clone().filter(WakeRef::is_live);
+        }
+        // Whoever lives there now.
+        // SAFETY: `parent` keeps it mapped.
+        Some(WakeRef::Task(unsafe { SlotRef::new(task.cast()) }))
     }
 
     /// Keeps the panic of a task, and cancels the nursery.
@@ -314,6 +369,11 @@ impl CoreSlot {
     #[cold]
     fn change_busy(&self, busy: bool) {
         self.busy.set(busy);
+        if busy {
+            // So that the next poll looks for it.
+            drop(self.parent.replace(self.parent()));
+            self.parent_task.set(ptr::null());
+        }
         // SAFETY: called by the holder only.
         unsafe {
             if busy {
@@ -332,11 +392,10 @@ impl CoreSlot {
     pub(crate) unsafe fn adopt_new(&self, h: &Header, parent: &Node, root: &Root) {
         // SAFETY: by contract. A task that is born cancelled wakes nobody: it is `QUEUED` since it was begun.
         unsafe { node::close_ring(&h.node, parent) };
-        self.push_ready(h);
         if !context::ambient(|a| a.locals.get()).is_null() {
             inherit(h);
         }
-        if !self.notified.get() {
+        if self.push_ready(h) {
             self.wake_parent();
         }
         // Last, since it may panic. A child has no name yet: `introduce` tells of it.
@@ -399,8 +458,7 @@ impl CoreSlot {
                     a.node.set(node);
                     a.task.set(h);
                     a.locals.set(if h.vtable.get().is_child { h.locals() } else { frame.locals });
-                    a.steps.set(context::STEPS);
-                    a.delivered.set(0);
+                    a.freshen();
                     // Once, as `gone` says.
                     keep_first(panic, || (h.vtable.get().drop)(h));
                     frame.restore(a);
@@ -496,11 +554,15 @@ impl Ready {
         self.next.is_null()
     }
 
-    /// The next one, which there is. It is in none of these any more.
+    /// The next one. It is in none of these any more.
+    ///
+    /// # Safety
+    /// It is not over.
     #[inline(always)]
-    pub(super) fn next(&mut self) -> *const Header {
+    pub(super) unsafe fn next(&mut self) -> *const Header {
+        debug_assert!(!self.is_over());
         let at = self.next;
-        // SAFETY: queued tasks are alive; it is not the last one.
+        // SAFETY: by contract; queued tasks are alive; it is not the last one.
         self.next = if ptr::eq(at, self.last) { ptr::null() } else { unsafe { (*at).next_ready() } };
         at
     }
@@ -605,7 +667,7 @@ pub(super) unsafe fn give_back(h: *const Header) {
         (*h).set_gone(false);
         let home = (*h).node.home();
         if home.is_here() {
-            give_back_here(h, home);
+            give_back_here(h, (*h).vtable.get().class, home);
         } else {
             home.pool.release(&(*h).node, (*h).vtable.get().class, false);
             Root::count_dec(home);
@@ -616,10 +678,10 @@ pub(super) unsafe fn give_back(h: *const Header) {
 /// As [`give_back`], on the thread that holds the slot's home, of a task that is not `gone`, as one that has ended plainly.
 ///
 /// # Safety
-/// As [`give_back`]; this thread holds `home`.
+/// As [`give_back`]; this thread holds `home`. The slot is of this class.
 #[inline(always)]
-pub(super) unsafe fn give_back_here(h: *const Header, home: &Root) {
+pub(super) unsafe fn give_back_here(h: *const Header, class: usize, home: &Root) {
     // SAFETY: by contract.
-    unsafe { home.pool.release(&(*h).node, (*h).vtable.get().class, true) };
+    unsafe { home.pool.release(&(*h).node, class, true) };
     home.count_dec_here();
 }

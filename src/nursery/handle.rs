@@ -226,7 +226,7 @@ impl<T> Handle<'_, T> {
         // SAFETY: the task has left, on this thread, which holds the home. It may not have ended plainly.
         unsafe {
             header.set_gone(false);
-            give_back_here(header, &*context::root());
+            give_back_here(header, header.vtable.get().class, &*context::root());
         }
         Some(Poll::Ready(value))
     }

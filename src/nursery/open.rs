@@ -16,9 +16,8 @@ use crate::sched::context;
 use crate::sched::node;
 use crate::sched::pool;
 use crate::sched::root::Root;
-use crate::sched::wakes::Wakes;
+use crate::sched::wakes::{Later, Wakes};
 use crate::task::header::{Header, VTable};
-use crate::task::wake;
 use std::cell::{Cell as StdCell, UnsafeCell};
 use std::future::Future;
 use std::marker::PhantomData;
@@ -284,8 +283,17 @@ where
     M: Mode<T, E>,
 {
     fn poll(&self, cx: &mut Context<'_>) -> Poll<M::Out> {
-        // Jumps, see [`batch`](super::batch).
-        if context::root().is_null() { self.poll_outermost(cx) } else { self.poll_nested(cx) }
+        let core = self.shared().core.get();
+        // SAFETY: in use until this future ends.
+        if core.is_null() || !unsafe { (*core).is_polled_as_before(cx) } {
+            if context::root().is_null() {
+                return self.poll_outermost(cx);
+            }
+            ready!(self.poll_anew::<false>(cx));
+        } else {
+            ready!(self.poll_as_before());
+        }
+        Poll::Ready(Self::give(self.conclude()))
     }
 
     fn close(&self) {
@@ -323,20 +331,12 @@ where
     }
 
     #[inline(never)]
-    fn poll_nested(&self, cx: &mut Context<'_>) -> Poll<M::Out> {
-        match self.poll_inside::<false>(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(()) => Poll::Ready(Self::give(self.conclude())),
-        }
-    }
-
-    #[inline(never)]
     fn poll_outermost(&self, cx: &mut Context<'_>) -> Poll<M::Out> {
         // It stays the nursery's if the poll panics.
         let root = self.own.get().unwrap_or_else(new_root);
         self.own.set(Some(root));
         let result = as_outermost(root, cx, |cx| {
-            ready!(self.poll_inside::<true>(cx));
+            ready!(self.poll_anew::<true>(cx));
             self.outcome.set(Some(self.conclude()));
             Poll::Ready(())
         });
@@ -346,7 +346,7 @@ where
         result.map(|()| Self::give(self.outcome.take().expect("a nursery that has ended came to something")))
     }
 
-    #[cold]
+    #[inline(always)]
     fn enter(&self) {
         let shared = self.shared();
         assert!(!shared.closed.get(), "a nursery's future was polled after it had finished");
@@ -369,56 +369,82 @@ where
         }
     }
 
-    #[inline(always)]
-    fn poll_inside<const OUTERMOST: bool>(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let shared = self.shared();
-        let mut core = shared.core.get();
+    /// A poll in a root, the first one or another.
+    #[inline(never)]
+    fn poll_anew<const OUTERMOST: bool>(&self, cx: &Context<'_>) -> Poll<()> {
         // SAFETY: there is one, around or the nursery's own, which this thread holds.
         let root = unsafe { &*context::root() };
-        if core.is_null() {
+        let is_new = self.shared().core.get().is_null();
+        if is_new {
             self.enter();
-            core = shared.core.get();
+        }
+        let core = self.shared().core();
+        if is_new {
+            if core.is_put_off(root, cx) {
+                return Poll::Pending;
+            }
         } else {
             // SAFETY: entered, and this is the poll of its future.
-            ready!(unsafe { attach((*core).node(), root, cx) });
+            ready!(unsafe { attach(core.node(), root, cx) });
         }
-        // SAFETY: in use until this future ends.
-        let core = unsafe { &*core };
-        core.set_parent(cx);
-        core.notified.set(true);
-        core.set_busy(false);
+        core.begin_poll(cx);
         // SAFETY: held.
-        unsafe {
-            if OUTERMOST {
-                core.run_batches_apart::<E>(root);
-            } else {
-                core.run_batches::<E>(root);
-            }
-        }
-        if let Some(inbox) = shared.inbox.get() {
-            return self.end_poll_with_inbox(inbox, core, root, cx);
+        unsafe { core.run_batches::<E>() };
+        self.end_poll::<OUTERMOST>()
+    }
+
+    /// A poll that is [as the one before](CoreSlot::is_polled_as_before).
+    #[inline(always)]
+    fn poll_as_before(&self) -> Poll<()> {
+        let shared = self.shared();
+        let core = shared.core();
+        // SAFETY: the context's root is held by this thread.
+        if !unsafe { core.run_only::<E>() } || shared.inbox.get().is_some() {
+            return self.end_poll_apart();
         }
         if core.is_done() {
             return Poll::Ready(());
         }
-        self.end_poll::<OUTERMOST>(core, root, cx, false);
+        core.sleep();
+        // SAFETY: held.
+        unsafe { core.scope.arm(&*context::root()) };
+        Poll::Pending
+    }
+
+    #[inline(never)]
+    fn end_poll_apart(&self) -> Poll<()> {
+        self.end_poll::<false>()
+    }
+
+    /// The end of a poll, with all that may be left to do.
+    #[inline(always)]
+    fn end_poll<const OUTERMOST: bool>(&self) -> Poll<()> {
+        let shared = self.shared();
+        // SAFETY: there is one, around or the nursery's own, which this thread holds.
+        let root = unsafe { &*context::root() };
+        let core = shared.core();
+        if let Some(inbox) = shared.inbox.get() {
+            return self.end_poll_with_inbox(inbox, core, root);
+        }
+        if core.is_done() {
+            return Poll::Ready(());
+        }
+        self.stop::<OUTERMOST>(core, root, false);
         Poll::Pending
     }
 
     #[inline(always)]
-    fn end_poll<const OUTERMOST: bool>(&self, core: &CoreSlot, root: &Root, cx: &Context<'_>, starting: bool) {
-        core.notified.set(false);
-        let more = core.has_ready();
+    fn stop<const OUTERMOST: bool>(&self, core: &CoreSlot, root: &Root, starting: bool) {
+        let more = core.end_poll();
         if (more || starting) && core.scope.node.is_effective() {
             core.set_busy(true);
         }
         if more {
-            core.notified.set(true);
             if OUTERMOST {
                 // The context's waker is the main task's.
                 root.main_woken.set(true);
             } else {
-                wake::wake_self_apart(cx);
+                core.wake_parent();
             }
         }
         // SAFETY: held.
@@ -426,17 +452,17 @@ where
     }
 
     #[cold]
-    fn end_poll_with_inbox(&self, inbox: &Inbox, core: &CoreSlot, root: &Root, cx: &Context<'_>) -> Poll<()> {
+    fn end_poll_with_inbox(&self, inbox: &Inbox, core: &CoreSlot, root: &Root) -> Poll<()> {
         self.take_in(inbox, core, root);
         let starts = inbox.starts();
         if core.is_done() && starts == 0 && inbox.close_if_empty() {
             return Poll::Ready(());
         }
-        inbox.set_waker(core.parent_clone());
+        inbox.set_waker(core.parent());
         if inbox.is_rung() {
-            wake::wake_self_apart(cx);
+            core.wake_parent();
         }
-        self.end_poll::<false>(core, root, cx, starts > 0);
+        self.stop::<false>(core, root, starts > 0);
         Poll::Pending
     }
 
@@ -616,9 +642,8 @@ pub(crate) unsafe fn move_task(h: &Header, to: &CoreSlot) -> Wakes {
             from.unqueue_all();
         }
         let mut wakes = node::unlink(&h.node);
-        if queued {
-            to.push_ready(h);
-            wakes.parent(to);
+        if queued && to.push_ready(h) {
+            wakes.extend(to.parent().map(Later::Wake));
         }
         wakes.append(node::link(&h.node, &to.group));
         wakes.parent(from);

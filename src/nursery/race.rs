@@ -11,7 +11,6 @@ use crate::cancel::slot::attach;
 use crate::error::{Error, Result, TaskError};
 use crate::sched::context;
 use crate::sched::root::Root;
-use crate::task::wake;
 use pin_project_lite::pin_project;
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -109,20 +108,14 @@ impl<T> Racing<T> {
         }
         // SAFETY: in use until this future ends.
         let core = unsafe { &*self.sink.get().core.get() };
-        core.set_parent(cx);
-        core.notified.set(true);
-        core.set_busy(false);
+        if first && core.is_put_off(root, cx) {
+            return Poll::Pending;
+        }
+        core.begin_poll(cx);
         // SAFETY: held.
-        unsafe { core.run_batches_apart::<Error>(root) };
+        unsafe { core.run_batches::<Error>() };
         if !core.is_done() {
-            core.notified.set(false);
-            if core.has_ready() {
-                core.notified.set(true);
-                wake::wake_self_apart(cx);
-                if core.scope.node.is_effective() {
-                    core.set_busy(true);
-                }
-            }
+            core.end_poll_pending();
             return Poll::Pending;
         }
         let panic = core.panic.take();

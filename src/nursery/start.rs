@@ -249,7 +249,9 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
     }
 
     fn poll_inside(&mut self, cx: &mut Context<'_>) -> Poll<Result<P, E>> {
-        if let Some(fut) = self.fut.take() {
+        let fut = self.fut.take();
+        let first = fut.is_some();
+        if let Some(fut) = fut {
             if !self.cell.target.begin_start() {
                 self.finished = true;
                 drop(fut);
@@ -283,9 +285,10 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
         }
         // SAFETY: in use until this future ends; the root is held by this thread.
         let (core, root) = unsafe { (&*self.core, &*context::root()) };
-        core.set_parent(cx);
-        core.notified.set(true);
-        core.set_busy(false);
+        if first && core.is_put_off(root, cx) {
+            return Poll::Pending;
+        }
+        core.begin_poll(cx);
         // One batch only: a child that says `started` to a nursery of another root must not run on under this one.
         // SAFETY: held.
         unsafe { core.run_one_batch::<E>(root) };
@@ -310,14 +313,7 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
                 (None, None) => Err(StartError::NeverStarted.into()),
             });
         }
-        core.notified.set(false);
-        if core.has_ready() {
-            core.notified.set(true);
-            wake::wake_self_apart(cx);
-            if core.scope.node.is_effective() {
-                core.set_busy(true);
-            }
-        }
+        core.end_poll_pending();
         Poll::Pending
     }
 

@@ -10,7 +10,6 @@ use super::node::Node;
 use super::root::Root;
 use crate::task::header::Header;
 use crate::task::local::Locals;
-use std::borrow::Borrow;
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr;
@@ -53,6 +52,13 @@ impl Ambient {
             number: Cell::new(0),
             telling: Cell::new(0),
         }
+    }
+
+    /// A task is to be polled: its budgets begin.
+    #[inline(always)]
+    pub(crate) fn freshen(&self) {
+        self.steps.set(STEPS);
+        self.delivered.set(0);
     }
 }
 
@@ -189,15 +195,14 @@ impl Frame {
             a.number.set(unsafe { (*root).number });
             a.node.set(ptr::null());
             a.task.set(ptr::null());
-            a.steps.set(STEPS);
-            a.delivered.set(0);
+            a.freshen();
             Self { saved, locals: a.locals.get() }
         })
     }
 
     /// Hides scopes and task. What is done inside counts against the budgets.
     #[inline]
-    pub(crate) fn isolate() -> Restore<BatchFrame> {
+    pub(crate) fn isolate() -> Restore {
         ambient(|a| {
             let frame = BatchFrame::save(a);
             BatchFrame { node: ptr::null(), task: ptr::null(), locals: ptr::null() }.restore(a);
@@ -226,8 +231,8 @@ impl Drop for Frame {
 }
 
 /// The frame of a nursery that polls its tasks: it sets node, task and locals for each of them itself, and puts back what
-/// it saved. The step budget is not put back: it belongs to whoever is polled.
-#[derive(Clone, Copy)]
+/// was there. The step budget is not put back: it belongs to whoever is polled.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BatchFrame {
     pub(crate) node: *const Node,
     pub(crate) task: *const Header,
@@ -243,25 +248,26 @@ impl BatchFrame {
     /// Puts back what was in force.
     #[inline(always)]
     pub(crate) fn restore(&self, a: &Ambient) {
-        a.node.set(self.node);
-        a.task.set(self.task);
         a.locals.set(self.locals);
+        self.restore_task(a);
     }
 
-    /// Does so when dropped.
+    /// As [`BatchFrame::restore`], where the locals are in force already.
     #[inline(always)]
-    pub(crate) fn guard(&self) -> Restore<&Self> {
-        Restore(self)
+    pub(crate) fn restore_task(&self, a: &Ambient) {
+        debug_assert!(ptr::eq(a.locals.get(), self.locals));
+        a.node.set(self.node);
+        a.task.set(self.task);
     }
 }
 
-/// See [`BatchFrame::guard`].
-pub(crate) struct Restore<F: Borrow<BatchFrame>>(F);
+/// See [`Frame::isolate`].
+pub(crate) struct Restore(BatchFrame);
 
-impl<F: Borrow<BatchFrame>> Drop for Restore<F> {
+impl Drop for Restore {
     #[inline(always)]
     fn drop(&mut self) {
-        ambient(|a| self.0.borrow().restore(a));
+        ambient(|a| self.0.restore(a));
     }
 }
 

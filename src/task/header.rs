@@ -427,8 +427,10 @@ pub(crate) unsafe fn queue_held(header: *const Header, root: &'static Root) -> B
         h.set(QUEUED);
         // SAFETY: a nursery outlives the use of its children's slots.
         let core = unsafe { h.core_around() };
-        core.push_ready(h);
-        match core.take_notice() {
+        if !core.push_ready(h) {
+            return Beyond::Nobody;
+        }
+        match core.parent() {
             Some(WakeRef::Task(slot)) if ptr::eq(slot.get().owner(), root) => at = slot.as_ptr().cast(),
             Some(parent) => return Beyond::Parent(parent),
             None => return Beyond::Nobody,
@@ -469,8 +471,14 @@ pub(crate) unsafe fn wake_local(header: *const Header) {
         h.node.set_flags(flags | QUEUED);
         // SAFETY: a nursery outlives the use of its children's slots.
         let core = unsafe { h.core_around() };
-        core.push_ready(h);
-        match core.notify_parent() {
+        if !core.push_ready(h) {
+            return;
+        }
+        if let Some(parent) = core.parent_at_home() {
+            at = parent;
+            continue;
+        }
+        match core.tell_parent() {
             Some(parent) => at = parent,
             None => return,
         }

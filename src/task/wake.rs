@@ -72,7 +72,7 @@ unsafe fn wake_by_ref(data: *const ()) {
 
 unsafe fn drop_waker(data: *const ()) {
     let header = data.cast::<Header>();
-    // SAFETY: the count that `clone` took.
+    // SAFETY: the count that `clone` took keeps the slot mapped; root cells are never unmapped.
     unsafe {
         let home = (*header).node.home();
         if home.counts_wakers() {
@@ -148,11 +148,12 @@ pub(crate) unsafe fn wake_quietly(header: *const Header, root: &Root) -> bool {
 pub(crate) unsafe fn queue(h: &Header, flags: u16) -> bool {
     // SAFETY: a nursery outlives the use of its children's slots.
     let core = unsafe { h.core_around() };
-    if !core.notified.get() {
+    if !core.is_awake() {
         return false;
     }
     h.node.set_flags(flags | header::QUEUED);
-    core.push_ready(h);
+    let is_woken = core.push_ready(h);
+    debug_assert!(!is_woken, "it was awake");
     true
 }
 
@@ -175,12 +176,6 @@ pub(crate) fn wake_self(cx: &std::task::Context<'_>) {
     } else {
         wake_foreign(cx.waker());
     }
-}
-
-/// As [`wake_self`], by a call, where the code of the common path is what counts.
-#[inline(never)]
-pub(crate) fn wake_self_apart(cx: &std::task::Context<'_>) {
-    wake_self(cx);
 }
 
 /// # Safety

@@ -20,6 +20,7 @@ mod lowlevel;
 mod nursery;
 mod panicking_wakers;
 mod panics;
+mod polling;
 mod race;
 mod rationed;
 mod report;

@@ -84,7 +84,8 @@ fn a_sibling_wakes_a_child_whose_nursery_leaves_a_running_root() {
 
 /// The old root ends while its subtree is taken, and while a third thread wakes the child.
 ///
-/// Fails with: `push` that does not drain a root that has ended; `Relaxed` for the release of a hold.
+/// Fails with: `push` that does not drain a root that has ended; `Relaxed` for the release of a hold; a poll that looks by whom
+/// its nursery was polled before it knows whose that is.
 #[test]
 fn a_child_is_woken_while_its_nursery_leaves_a_root_that_ends() {
     check("adoption from a root that ends", Some(3), || {

@@ -37,11 +37,6 @@ impl SlotRef {
         unsafe { &*self.node }
     }
 
-    /// Of the node that it was made for.
-    pub(crate) fn generation(&self) -> u32 {
-        self.generation as u32
-    }
-
     /// Is it still the node that it was made for?
     #[inline(always)]
     pub(crate) fn is_live(&self) -> bool {

@@ -6,7 +6,7 @@
 
 use super::{BUDGET, PASSES_PER_CLOCK, Root};
 use crate::inspect::Tree;
-use crate::sched::context::{self, Frame};
+use crate::sched::context::{self, Ambient, Frame};
 use crate::sched::gate::Hold;
 use crate::sched::idle::{self, IdleOutcome};
 use crate::sched::remote::{self, Mail};
@@ -88,10 +88,7 @@ impl Root {
                 }
                 // SAFETY: alive, held.
                 unsafe { (*main).clear(header::QUEUED) };
-                context::ambient(|a| {
-                    a.steps.set(context::STEPS);
-                    a.delivered.set(0);
-                });
+                context::ambient(Ambient::freshen);
                 if let Poll::Ready(value) = poll(&mut cx) {
                     break Turn::Ready(value);
                 }
