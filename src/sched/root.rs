@@ -59,6 +59,9 @@ pub(crate) struct Root {
     /// An order other than first-in first-out, an instrument, or a host that limits: one question for all.
     special: Cell<Special>,
     pub(crate) instrumented: Cell<bool>,
+    /// Clones of our wakers in foreign hands are counted. Constant for as long as there is one, which counts on the root; and so
+    /// anybody's.
+    counts_wakers: AtomicBool,
     pub(crate) pool: Pool,
 
     // Shared half.
@@ -69,9 +72,7 @@ pub(crate) struct Root {
     telling: AtomicU32,
     /// The context of the thread that ran the root last, to compare with. It orders nothing, so models do not branch at it.
     thread: std::sync::atomic::AtomicPtr<Ambient>,
-    /// Clones of our wakers in foreign hands are counted. Constant for as long as there is one: it counts on the root.
-    counts_wakers: AtomicBool,
-    /// How many there are.
+    /// How many clones of our wakers there are in foreign hands, if they are counted.
     escaped: AtomicI64,
 
     // Holder's half.

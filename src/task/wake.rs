@@ -37,11 +37,27 @@ unsafe fn wake(data: *const ()) {
     // SAFETY: the waker keeps the slot mapped.
     unsafe {
         if (*header).node.is_at_home_here() {
-            wake_by_ref(data);
-            drop_waker(data);
+            let home = &*context::root();
+            // Also if somebody else's waker panics.
+            let _count = Escaped(home);
+            // SAFETY: this thread holds the owner, or it is free, and so `DONE`.
+            header::wake_local(header);
         } else {
             wake_once_elsewhere(header);
         }
+    }
+}
+
+/// The count of a waker on the root that is the context's, to be given back.
+struct Escaped<'a>(&'a Root);
+
+impl Drop for Escaped<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.0.counts_wakers() {
+            self.0.escaped_dec();
+        }
+        self.0.count_dec_here();
     }
 }
 
@@ -74,6 +90,10 @@ unsafe fn drop_waker(data: *const ()) {
     let header = data.cast::<Header>();
     // SAFETY: the count that `clone` took keeps the slot mapped; root cells are never unmapped.
     unsafe {
+        if (*header).node.is_at_home_here() {
+            drop(Escaped(&*context::root()));
+            return;
+        }
         let home = (*header).node.home();
         if home.counts_wakers() {
             home.escaped_dec();
