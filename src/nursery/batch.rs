@@ -34,26 +34,14 @@ const BATCHES: u32 = 32;
 
 impl CoreSlot {
     /// Polls the tasks that are runnable now, then those that became so meanwhile: at most `BATCHES` times, so that
-    /// sibling nurseries and deadlines get their turn, and as long as the budget lasts.
-    ///
-    /// True: nothing is runnable now.
+    /// sibling nurseries and deadlines get their turn, and as long as the budget lasts. True: nothing is runnable now.
     ///
     /// # Safety
     /// This thread holds the context's root, the owner; the nursery, whose errors are of type `E`, is being polled.
     #[inline(never)]
     pub(crate) unsafe fn run_batches<E: TaskError>(&self) -> bool {
         // SAFETY: by contract.
-        unsafe {
-            let root = &*context::root();
-            if self.has_ready() {
-                match how(root) {
-                    Special::No => self.run_queue::<E, PLAIN>(root, BATCHES),
-                    Special::Limited => self.run_queue::<E, LIMITED>(root, BATCHES),
-                    Special::Yes => self.run_specially::<E>(root, BATCHES),
-                }
-            }
-        }
-        !self.has_ready()
+        unsafe { self.run::<E>(BATCHES) }
     }
 
     /// As [`CoreSlot::run_batches`], for the common case on the way down a tree, which is inlined: one task is runnable, with nothing
@@ -100,24 +88,26 @@ impl CoreSlot {
     ///
     /// # Safety
     /// As [`CoreSlot::run_batches`].
-    pub(crate) unsafe fn run_one_batch<E: TaskError>(&self, root: &Root) {
+    pub(crate) unsafe fn run_one_batch<E: TaskError>(&self) {
         // SAFETY: by contract.
-        unsafe { self.run::<E>(root, 1) }
+        unsafe { self.run::<E>(1) };
     }
 
     #[inline(always)]
-    unsafe fn run<E: TaskError>(&self, root: &Root, batches: u32) {
+    unsafe fn run<E: TaskError>(&self, batches: u32) -> bool {
         if !self.has_ready() {
-            return;
+            return true;
         }
         // SAFETY: by contract.
         unsafe {
-            if how(root) != Special::No {
-                self.run_specially::<E>(root, batches);
-            } else {
-                self.run_queue::<E, PLAIN>(root, batches);
+            let root = &*context::root();
+            match how(root) {
+                Special::No => self.run_queue::<E, PLAIN>(root, batches),
+                Special::Limited => self.run_queue::<E, LIMITED>(root, batches),
+                Special::Yes => self.run_specially::<E>(root, batches),
             }
         }
+        !self.has_ready()
     }
 
     #[inline(never)]
@@ -316,17 +306,12 @@ unsafe fn poll_uncommonly<E: TaskError>(h: &Header, by: Polling<'_>) {
             return forget_done(h);
         }
         h.clear_queued();
-        poll_live::<E, SPECIAL>(
-            h,
-            by,
-            || root,
-            a,
-            |cx| {
-                // The shield of a scope around may have gone up meanwhile.
-                let told = cancelled_before && root.deliveries.get() != deliveries;
-                !h.node.is_effective() || judge_task(h, root, cancelled_before, told, cx)
-            },
-        );
+        let goes_on = |cx: &Context<'_>| {
+            // The shield of a scope around may have gone up meanwhile.
+            let told = cancelled_before && root.deliveries.get() != deliveries;
+            !h.node.is_effective() || judge_task(h, root, cancelled_before, told, cx)
+        };
+        poll_live::<E, SPECIAL>(h, by, || root, a, goes_on);
     }
     a.locals.set(by.locals);
 }

@@ -1,32 +1,36 @@
-//! What all nurseries have in common: the slot, the ready queue, the way to the parent, the end.
+//! What all nurseries have in common: the slot, and its end. The ready queue is in [`queue`], the way to the parent in [`parent`].
 //!
 //! Invariants, for the holder of the owner:
 //!
 //! - every live task of the nursery is linked: the body under the nursery's node, children under `group`;
 //! - a task is on the ready queue, or among those that were taken off it to be polled, iff it is `QUEUED`;
-//! - the nursery is awake from the moment the parent was woken (or the nursery's poll began) until that poll ends; it is awake
-//!   while a task is queued;
+//! - the nursery is awake from the moment the parent was woken (or the nursery's poll began) until that poll ends, and so while a
+//!   task is queued; a poll like the one before leaves it asleep if it finds nothing to run;
 //! - a task that has ended is linked no more: the nursery is done when nothing is inside of it but its empty group.
+
+mod parent;
+mod queue;
+
+pub(super) use queue::{AWAKE, Ready};
 
 use super::errors::Errors;
 use super::join::{JoinState, Settled};
 use crate::cancel::slot::ScopeSlot;
 use crate::error::{Reason, ReasonKind};
 use crate::sched::context::{self, BatchFrame};
-use crate::sched::node::{self, Kind, Node, SlotRef};
+use crate::sched::node::{self, Kind, Node};
 use crate::sched::pool::CORE_CLASS;
 use crate::sched::remote::{self, Mail, SlotPtr};
 use crate::sched::root::Root;
 use crate::sched::sync::Cell;
 use crate::sched::wakes::{Later, Wakes, Waste};
-use crate::task::header::{self, DONE, End, Header, QUEUED};
-use crate::task::wake::{self, WakeRef};
+use crate::task::header::{DONE, End, Header, QUEUED};
+use crate::task::wake::WakeRef;
 use std::any::Any;
 use std::cell::RefCell;
 use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::ptr;
-use std::task::Context;
 
 pub(crate) type Panic = Box<dyn Any + Send>;
 
@@ -52,9 +56,6 @@ pub(crate) struct CoreSlot {
     pub(super) typed: Cell<*const ()>,
     pub(crate) panic: Cell<Option<Panic>>,
 }
-
-/// Of an awake nursery without queued tasks: no task, and not null.
-pub(super) const AWAKE: *const Header = ptr::without_provenance(1);
 
 /// The alias under which task headers know their nursery.
 pub(crate) type Core = CoreSlot;
@@ -140,195 +141,10 @@ impl CoreSlot {
         }
     }
 
-    /// Queues a task. True: it has woken the nursery, whose parent must be [told](Self::tell_parent).
-    #[inline(always)]
-    #[must_use]
-    pub(crate) fn push_ready(&self, h: &Header) -> bool {
-        let tail = self.tail.replace(h);
-        if tail > AWAKE {
-            // SAFETY: queued tasks are alive.
-            unsafe { (*tail).set_next_ready(h) };
-            return false;
-        }
-        self.head.set(h);
-        tail.is_null()
-    }
-
-    #[inline(always)]
-    pub(crate) fn is_awake(&self) -> bool {
-        !self.tail.get().is_null()
-    }
-
-    /// It is awake from now on. True: it was not.
-    #[inline(always)]
-    pub(crate) fn awake(&self) -> bool {
-        let was_asleep = !self.is_awake();
-        if was_asleep {
-            self.tail.set(AWAKE);
-        }
-        was_asleep
-    }
-
-    /// A poll of the nursery begins.
-    pub(crate) fn begin_poll(&self, cx: &Context<'_>) {
-        let task = context::task();
-        if !self.is_parent(task, cx) {
-            self.set_parent(cx, task);
-        }
-        self.awake();
-        self.set_busy(false);
-    }
-
-    /// Is it polled by whom it was polled before, in the same scope, and not busy? Then its poll has no more to begin with.
-    #[inline(always)]
-    pub(crate) fn is_polled_as_before(&self, cx: &Context<'_>) -> bool {
-        let node = &self.scope.node;
-        // First of all: it may be another thread's, who must not be read along with.
-        node.is_at_home_here() && node.parent.get() == context::node() && self.is_parent(context::task(), cx)
-    }
-
-    /// As [`CoreSlot::end_poll`], and sees to what follows from it.
-    pub(crate) fn end_poll_pending(&self) {
-        if self.end_poll() {
-            self.wake_parent();
-            if self.scope.node.is_effective() {
-                self.set_busy(true);
-            }
-        }
-    }
-
-    /// A poll of the nursery ends. True: it is to be polled again, since some tasks are queued.
-    #[inline(always)]
-    pub(crate) fn end_poll(&self) -> bool {
-        let more = self.has_ready();
-        if !more {
-            self.sleep();
-        }
-        more
-    }
-
-    /// A poll of the nursery ends, and no task is queued.
-    #[inline(always)]
-    pub(crate) fn sleep(&self) {
-        debug_assert!(!self.has_ready());
-        self.tail.set(ptr::null());
-    }
-
     /// Have all tasks ended?
     #[inline(always)]
     pub(crate) fn is_done(&self) -> bool {
         !self.group.has_inner() && self.scope.node.has_only(&self.group)
-    }
-
-    /// Takes the whole queue, which is not empty.
-    #[inline(always)]
-    pub(super) fn take_ready(&self) -> Ready {
-        Ready { next: self.head.get(), last: self.tail.replace(AWAKE) }
-    }
-
-    /// Puts tasks in front of the queue again, of which there are some.
-    pub(super) fn put_back(&self, tasks: &Ready) {
-        debug_assert!(!tasks.is_over());
-        if self.has_ready() {
-            // SAFETY: queued tasks are alive.
-            unsafe { (*tasks.last).set_next_ready(self.head.get()) };
-        } else {
-            self.tail.set(tasks.last);
-        }
-        self.head.set(tasks.next);
-    }
-
-    #[inline(always)]
-    pub(crate) fn has_ready(&self) -> bool {
-        self.tail.get() > AWAKE
-    }
-
-    /// Takes the only task that can be queued (a pending `start` has one).
-    pub(crate) fn unqueue_all(&self) {
-        if self.has_ready() {
-            self.tail.set(AWAKE);
-        }
-    }
-
-    /// The parent, if it is a task that is at home here, which is then to be queued.
-    #[inline(always)]
-    pub(crate) fn parent_at_home(&self) -> Option<*const Header> {
-        let task = self.parent_task.get();
-        // SAFETY: `parent` keeps it mapped. Should another task live there by now that does not poll this nursery, it is woken for
-        // nothing: then the nursery was moved away from its task, and is polled by whoever has it before it waits again.
-        let is_at_home = !task.is_null() && unsafe { (*task).node.is_at_home_here() };
-        is_at_home.then_some(task)
-    }
-
-    /// Tells a parent that is no task, or not at home here. If it is one that this thread may queue, it comes back for that.
-    #[cold]
-    pub(crate) fn tell_parent(&self) -> Option<*const Header> {
-        let parent = self.parent()?;
-        if let WakeRef::Task(task) = &parent {
-            // Its waker would find that out, too, but with a call for each level of a tree.
-            if task.get().is_here() {
-                return Some(task.as_ptr().cast());
-            }
-        }
-        parent.wake();
-        None
-    }
-
-    /// Wakes the nursery. Whom to tell comes back, for later.
-    pub(crate) fn take_notice(&self) -> Option<WakeRef> {
-        if self.awake() { self.parent() } else { None }
-    }
-
-    /// Wakes the nursery, all the way up.
-    pub(crate) fn wake(&self) {
-        if self.awake() {
-            self.wake_parent();
-        }
-    }
-
-    /// Has the parent poll the nursery, which is awake, all the way up.
-    #[inline(never)]
-    pub(crate) fn wake_parent(&self) {
-        if let Some(parent) = self.parent_at_home().or_else(|| self.tell_parent()) {
-            // SAFETY: returned only if this thread holds its owner.
-            unsafe { header::wake_local(parent) };
-        }
-    }
-
-    /// Is it this task that is to be woken? No, if it is none.
-    #[inline(always)]
-    fn is_parent(&self, task: *const Header, cx: &Context<'_>) -> bool {
-        self.parent_task.get() == task && wake::header_of(cx.waker()) == Some(task)
-    }
-
-    #[inline(never)]
-    fn set_parent(&self, cx: &Context<'_>, around: *const Header) {
-        self.around.set(around);
-        let task = wake::header_of(cx.waker());
-        // One that is polled with another's waker has no short way.
-        self.parent_task.set(task.filter(|task| *task == around).unwrap_or(ptr::null()));
-        if let (Some(task), true) = (task, self.parent.borrow().is_none()) {
-            // The first one, most often the only one.
-            // SAFETY: the waker keeps the slot mapped. The place is not borrowed, and has nothing to drop.
-            unsafe { ptr::write(self.parent.as_ptr(), Some(WakeRef::Task(SlotRef::new(task.cast())))) };
-            return;
-        }
-        if self.parent.borrow().as_ref().is_some_and(|p| p.will_wake(cx.waker())) {
-            return;
-        }
-        let old = self.parent.replace(Some(WakeRef::from_waker(cx.waker())));
-        drop(old);
-    }
-
-    /// Whom to wake for the nursery to be polled, if there is somebody.
-    pub(crate) fn parent(&self) -> Option<WakeRef> {
-        let task = self.parent_task.get();
-        if task.is_null() {
-            return self.parent.borrow().clone().filter(WakeRef::is_live);
-        }
-        // Whoever lives there now.
-        // SAFETY: `parent` keeps it mapped.
-        Some(WakeRef::Task(unsafe { SlotRef::new(task.cast()) }))
     }
 
     /// Keeps the panic of a task, and cancels the nursery.
@@ -538,33 +354,6 @@ impl CoreSlot {
             wakes.append(ScopeSlot::end(node));
             wakes
         }
-    }
-}
-
-/// Tasks that were taken off a ready queue, in order. They are still `QUEUED`.
-pub(super) struct Ready {
-    /// Null if it is over.
-    next: *const Header,
-    last: *const Header,
-}
-
-impl Ready {
-    #[inline(always)]
-    pub(super) fn is_over(&self) -> bool {
-        self.next.is_null()
-    }
-
-    /// The next one. It is in none of these any more.
-    ///
-    /// # Safety
-    /// It is not over.
-    #[inline(always)]
-    pub(super) unsafe fn next(&mut self) -> *const Header {
-        debug_assert!(!self.is_over());
-        let at = self.next;
-        // SAFETY: by contract; queued tasks are alive; it is not the last one.
-        self.next = if ptr::eq(at, self.last) { ptr::null() } else { unsafe { (*at).next_ready() } };
-        at
     }
 }
 

@@ -1,7 +1,8 @@
 //! Nurseries whose children stay on one thread.
 
 use super::handle::Handle;
-use super::open::{HasShared, Mode, OfScope, Opened, Plain, Shared};
+use super::open::{HasShared, Opened, Shared};
+use super::outcome::{Mode, OfScope, Plain};
 pub use super::start::LocalStart;
 use super::start::TaskStatus;
 use super::task;

@@ -1,9 +1,9 @@
 //! Nurseries: children that run concurrently inside the task that awaits the nursery.
 //!
 //! ```text
-//! core     slot, ready queue, the way up            (type-erased)
+//! core     the slot and its end (type-erased): core/queue  the ready queue    core/parent  the way up
 //! batch    polling and end of tasks    child   children in their slots    errors  what they fail with
-//! open     body and allocation, the nursery's poll  (typed)
+//! open     body and allocation, the nursery's poll (typed)    outcome  what it comes to
 //! inbox    the way in from other threads        intake   its hand-off, pure
 //! handle   Handle: a child's value                 spawned  children with a handle
 //! start    start: children that say when they are ready
@@ -21,6 +21,7 @@ pub(crate) mod intake;
 mod join;
 mod local;
 pub(crate) mod open;
+mod outcome;
 mod place;
 mod race;
 mod spawned;
@@ -38,7 +39,8 @@ pub use task::Task;
 pub(crate) use task::current_locals;
 
 use self::body::Body;
-use self::open::{HasShared, Mode, OfScope, Opened, Plain, Shared};
+use self::open::{HasShared, Opened, Shared};
+use self::outcome::{Mode, OfScope, Plain};
 use crate::cancel::CancelScope;
 use crate::error::{Error, Result, StartError, TaskError};
 use std::borrow::Cow;

@@ -8,10 +8,11 @@ use super::child::abandon;
 use super::core::{CoreSlot, Panic, go_on, keep_first};
 use super::errors::Errors;
 use super::inbox::Inbox;
+use super::outcome::{Concluded, Finished, Mode};
 use crate::cancel::ScopeShared;
-use crate::cancel::region::{as_outermost, drop_in_root, new_root, strip};
+use crate::cancel::region::{as_outermost, drop_in_root, new_root};
 use crate::cancel::slot::attach;
-use crate::error::{Reason, TaskError};
+use crate::error::TaskError;
 use crate::sched::context;
 use crate::sched::node;
 use crate::sched::pool;
@@ -93,92 +94,6 @@ impl<E> Shared<E> {
         }
         self.remote.lock().unwrap_or_else(PoisonError::into_inner).push(job);
         self.inbox().ring();
-    }
-}
-
-/// What a finished nursery comes to.
-pub(crate) struct Finished<T, E> {
-    pub(crate) value: Option<T>,
-    /// All errors together, not yet filtered by the nursery's own scope.
-    pub(crate) error: Option<E>,
-    pub(crate) catches: bool,
-    pub(crate) reason: Option<Reason>,
-    shared: Option<Arc<ScopeShared>>,
-}
-
-impl<T, E: TaskError> Finished<T, E> {
-    /// The result of a plain nursery.
-    pub(crate) fn value_or_error(self) -> Result<T, E> {
-        let Some(error) = self.error else {
-            return match self.value {
-                Some(value) => Ok(value),
-                None => Err(E::from(crate::error::Cancelled::new(
-                    self.reason.unwrap_or_else(|| Reason::new(crate::error::ReasonKind::Nursery)),
-                ))),
-            };
-        };
-        if !self.catches {
-            return Err(error);
-        }
-        // Without a value there is nothing to go on with: then the cancellation goes on instead.
-        match self.value {
-            Some(value) => match strip(error).0 {
-                None => Ok(value),
-                Some(rest) => Err(rest),
-            },
-            None if error.is_cancelled() => Err(error),
-            None => match strip(error).0 {
-                Some(rest) => Err(rest),
-                None => unreachable!("an error that is not cancelled keeps something"),
-            },
-        }
-    }
-
-    /// The result of a scope's nursery.
-    pub(crate) fn option_or_error(self) -> Result<Option<T>, E> {
-        let Some(error) = self.error else { return Ok(self.value) };
-        if !self.catches {
-            return Err(error);
-        }
-        let (rest, caught) = strip(error);
-        if let (true, Some(shared)) = (caught, &self.shared) {
-            shared.caught();
-        }
-        match rest {
-            None => Ok(None),
-            Some(rest) => Err(rest),
-        }
-    }
-}
-
-/// What a nursery comes to, and the panic that goes on instead.
-type Concluded<T, E> = (Finished<T, E>, Option<Panic>);
-
-/// What becomes of what a nursery comes to.
-pub(crate) trait Mode<T, E> {
-    type Out;
-    fn result(finished: Finished<T, E>) -> Self::Out;
-}
-
-/// A plain nursery.
-pub(crate) struct Plain;
-
-impl<T, E: TaskError> Mode<T, E> for Plain {
-    type Out = Result<T, E>;
-
-    fn result(finished: Finished<T, E>) -> Result<T, E> {
-        finished.value_or_error()
-    }
-}
-
-/// The nursery of a scope.
-pub(crate) struct OfScope;
-
-impl<T, E: TaskError> Mode<T, E> for OfScope {
-    type Out = Result<Option<T>, E>;
-
-    fn result(finished: Finished<T, E>) -> Result<Option<T>, E> {
-        finished.option_or_error()
     }
 }
 
@@ -413,6 +328,8 @@ where
 
     #[inline(never)]
     fn end_poll_apart(&self) -> Poll<()> {
+        // It was left asleep if nothing was runnable.
+        self.shared().core().awake();
         self.end_poll::<false>()
     }
 

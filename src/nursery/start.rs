@@ -291,7 +291,7 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
         core.begin_poll(cx);
         // One batch only: a child that says `started` to a nursery of another root must not run on under this one.
         // SAFETY: held.
-        unsafe { core.run_one_batch::<E>(root) };
+        unsafe { core.run_one_batch::<E>() };
         if self.cell.phase() == Phase::Started && !core.is_done() {
             // SAFETY: the child is in its private nursery, and not being polled.
             unsafe { self.decide_now() };

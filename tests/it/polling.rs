@@ -125,6 +125,33 @@ fn nurseries_without_a_checkpoint_give_the_thread_back() {
     assert!((3..10).contains(&polls), "{polls} polls");
 }
 
+/// Nurseries are opened until one has to wait for the next turn; then one that was opened before is polled.
+#[test]
+fn a_nursery_that_has_begun_goes_on_in_a_turn_that_is_overdrawn() {
+    let ran = Arc::new(AtomicUsize::new(0));
+    let count = ran.clone();
+    let mut half = Box::pin(trine::nursery(async move |n| {
+        n.start_soon(poll_fn(move |cx| {
+            count.fetch_add(1, Ordering::Relaxed);
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }));
+        Ok(())
+    }));
+    let mut tree = Box::pin(trine::nursery(async |_| {
+        poll_fn(|cx| {
+            assert!(half.as_mut().poll(cx).is_pending());
+            while Box::pin(trine::nursery(async |_| Ok(()))).as_mut().poll(cx).is_ready() {}
+            let before = ran.load(Ordering::Relaxed);
+            assert!(half.as_mut().poll(cx).is_pending());
+            assert_eq!(ran.load(Ordering::Relaxed), before + 1, "one poll, whatever the budget says");
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }));
+    assert!(matches!(poll_once(tree.as_mut(), &CountWakes::new()), Poll::Ready(Ok(()))));
+}
+
 /// Fails with: a level that polls its task again though the budget is spent, which is twice as many polls for each level.
 #[test]
 fn a_spent_budget_is_spent_on_every_level() {
