@@ -6,12 +6,17 @@
 //!
 //! Protocol:
 //!
-//! 1. a poll empties the slot and forgets earlier wakes, then asks the host with the relay's waker;
-//! 2. if that is pending, it fills the slot with the caller's waker, then looks whether a wake came meanwhile; if so, it
+//! 1. a poll empties the slot, unless it is known to be empty, and forgets that a wake has missed, then asks the host with the
+//!    relay's waker;
+//! 2. if that is pending, it fills the slot with the caller's waker, then looks whether a wake has missed meanwhile; if so, it
 //!    asks again;
-//! 3. a wake says so first, then empties the slot, then wakes what was in it.
+//! 3. a wake empties the slot, and wakes what was in it. If that was nothing, it has missed: it says so, and looks once more.
 //!
-//! A wake that finds the slot empty is therefore seen in step 2, and the host never meets a foreign waker in step 1.
+//! A wake that comes while the host is asked finds the slot empty, and so do its two looks if they come before step 2 has filled
+//! it, which then sees that it has missed. And the host never meets a foreign waker in step 1.
+//!
+//! In the common case, in which each pending poll is followed by one wake and that by the next poll, this takes two sections of
+//! the lock, and no other operation for which a processor must wait.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,8 +47,11 @@ pub struct Relay {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// A wake came since the last poll of the host.
-    woken: AtomicBool,
+    /// A wake has found the slot empty since the host was last polled.
+    missed: AtomicBool,
+    /// There is a waker in the slot. Changes under its lock. Whoever polls may look at it without: only polls fill the slot, and
+    /// they come one after the other.
+    is_full: AtomicBool,
     /// The waker of the last pending poll.
     slot: Mutex<Option<Waker>>,
 }
@@ -62,10 +70,16 @@ impl Relay {
 
     /// Polls the host through the relay: `host` gets the context to hand on, and may be called more than once. If it is
     /// pending, the caller's waker is in place of the last one.
+    ///
+    /// Polls come one after the other: of two at the same time, one may be left without a wake.
     pub fn poll<T>(&self, cx: &mut Context<'_>, mut host: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
-        let mut kept = self.shared.slot().take();
+        let shared = &*self.shared;
+        let mut kept = if shared.is_full.load(Ordering::Relaxed) { shared.take() } else { None };
         loop {
-            self.shared.woken.store(false, Ordering::SeqCst);
+            if shared.missed.load(Ordering::Relaxed) {
+                // As one step with what it finds: what came before that wake is seen by the host's poll.
+                shared.missed.swap(false, Ordering::SeqCst);
+            }
             if let Poll::Ready(value) = host(&mut Context::from_waker(&self.waker)) {
                 return Poll::Ready(value);
             }
@@ -76,18 +90,19 @@ impl Relay {
                     cx.waker().clone()
                 }
             };
-            let old = self.shared.slot().replace(waker);
+            let old = shared.put(waker);
             drop(old); // of another poll at the same time
-            if !self.shared.woken.load(Ordering::SeqCst) {
+            // Not before the section: the wake has said so before a section of its own, or finds the waker in that.
+            if !shared.missed.load(Ordering::Relaxed) {
                 return Poll::Pending;
             }
-            kept = self.shared.slot().take();
+            kept = shared.take();
         }
     }
 
     /// Forgets the waker of the last poll.
     pub fn forget(&self) {
-        let old = self.shared.slot().take();
+        let old = self.shared.take();
         drop(old);
     }
 }
@@ -110,6 +125,25 @@ impl Shared {
         // Nothing foreign runs with the lock held, so a poisoned one holds a consistent value.
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn take(&self) -> Option<Waker> {
+        let mut slot = self.slot();
+        self.is_full.store(false, Ordering::Relaxed);
+        slot.take()
+    }
+
+    fn put(&self, waker: Waker) -> Option<Waker> {
+        let mut slot = self.slot();
+        self.is_full.store(true, Ordering::Relaxed);
+        slot.replace(waker)
+    }
+
+    fn take_or_miss(&self) -> Option<Waker> {
+        self.take().or_else(|| {
+            self.missed.store(true, Ordering::SeqCst);
+            self.take()
+        })
+    }
 }
 
 impl Wake for Shared {
@@ -118,9 +152,7 @@ impl Wake for Shared {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.woken.store(true, Ordering::SeqCst);
-        let waker = self.slot().take();
-        if let Some(waker) = waker {
+        if let Some(waker) = self.take_or_miss() {
             waker.wake();
         }
     }
@@ -130,6 +162,7 @@ impl Wake for Shared {
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicUsize;
+    use std::thread;
 
     #[derive(Default)]
     struct Count(AtomicUsize);
@@ -183,6 +216,22 @@ mod tests {
     }
 
     #[test]
+    fn a_wake_during_a_poll_is_not_for_the_waker_of_the_one_before() {
+        let (relay, count, mut polls) = (Relay::new(), Arc::new(Count::default()), 0);
+        let waker = Waker::from(Arc::clone(&count));
+        assert!(relay.poll(&mut Context::from_waker(&waker), |_| Poll::<()>::Pending).is_pending());
+        let polled = relay.poll(&mut Context::from_waker(Waker::noop()), |cx| {
+            polls += 1;
+            if polls == 1 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        });
+        assert_eq!((polled, polls, count.0.load(Ordering::SeqCst)), (Poll::Ready(()), 2, 0));
+    }
+
+    #[test]
     fn the_host_keeps_no_task_alive() {
         let (relay, mut host) = (Relay::new(), Host::default());
         let count = Arc::new(Count::default());
@@ -204,5 +253,43 @@ mod tests {
         assert!(relay.poll(cx, |cx| host.poll(cx)).is_pending());
         assert!(relay.poll(cx, |_| Poll::Ready(())).is_ready());
         assert_eq!(Arc::strong_count(&count), 2);
+    }
+
+    /// Hangs if one is missed.
+    #[test]
+    fn each_wake_that_races_with_a_poll_is_seen_by_it_or_wakes() {
+        struct Unpark(thread::Thread);
+        impl Wake for Unpark {
+            fn wake(self: Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+        const ROUNDS: usize = 20_000;
+        let (relay, events) = (Relay::new(), AtomicUsize::new(0));
+        let done = AtomicUsize::new(0);
+        thread::scope(|threads| {
+            threads.spawn(|| {
+                for round in 1..=ROUNDS {
+                    // Sooner and later, since the two have to meet within nanoseconds.
+                    (0..round % 64).for_each(|_| std::hint::spin_loop());
+                    events.store(round, Ordering::SeqCst);
+                    relay.waker().wake_by_ref();
+                    while done.load(Ordering::SeqCst) < round {
+                        thread::yield_now();
+                    }
+                }
+            });
+            let waker = Waker::from(Arc::new(Unpark(thread::current())));
+            let cx = &mut Context::from_waker(&waker);
+            for round in 1..=ROUNDS {
+                let ask = |_: &mut Context<'_>| {
+                    if events.load(Ordering::SeqCst) < round { Poll::Pending } else { Poll::Ready(()) }
+                };
+                while relay.poll(cx, ask).is_pending() {
+                    thread::park();
+                }
+                done.store(round, Ordering::SeqCst);
+            }
+        });
     }
 }
