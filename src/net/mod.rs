@@ -17,6 +17,7 @@
 //! | `stream` | what all byte streams share |
 //! | `addresses` | what can be connected to, and the lookup of names |
 //! | `tcp` | [`TcpStream`], [`TcpListener`] |
+//! | `transfer` | the system calls that move bytes |
 //! | `serve` | [`serve`], [`Listener`] |
 
 mod addresses;
@@ -25,6 +26,7 @@ mod serve;
 pub(crate) mod source;
 mod stream;
 mod tcp;
+mod transfer;
 pub(crate) mod wait;
 
 pub use addresses::{Addresses, ToSocketAddrs};

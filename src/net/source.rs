@@ -12,9 +12,9 @@
 //! 3. a `Drained` lane's readiness has been cleared with that tick, so what it says next is news (laws L17, L18), or it
 //!    comes from a registration made later, which says what is there (L14).
 //!
-//! A registration serves one loop. It is made at the first wait, and serves both lanes. A lane that is polled under
-//! another handle, or whose loop is gone, gets another one; the other lane keeps its own for as long as it is right
-//! there.
+//! A registration serves one loop. It is made at the first wait, or where a source comes from if the loop
+//! [wants that](Handle::registers_early), and serves both lanes. A lane that is polled under another handle, or whose loop is
+//! gone, gets another one; the other lane keeps its own for as long as it is right there.
 
 use std::io;
 use std::mem;
@@ -284,6 +284,16 @@ impl<S: AsSource> Source<S> {
             }
         }
         poll(&*self.settle(direction, current_handle()?)?)
+    }
+
+    /// Makes the registration now, if the loop around [wants that](Handle::registers_early), for a source that is sure to wait.
+    /// If it fails, the first wait tries again and tells.
+    pub(crate) fn register_early(&self) {
+        if let Ok(handle) = current_handle() {
+            if handle.registers_early() {
+                let _ = self.settle(Direction::Read, handle);
+            }
+        }
     }
 
     fn drained(&self, direction: Direction, tick: Option<Tick>) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::net::{self, Shutdown, SocketAddr};
 use std::panic::Location;
 use std::pin::Pin;
@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 use super::addresses::{Resolve, ToSocketAddrs};
 use super::source::{Direction, Done, Source};
 use super::stream::{Names, Read, ShutDown, Socket, Stream, Write, WriteAll};
+use super::transfer;
 use super::wait::{Exclusive, Wait};
 use crate::task::park::Op;
 
@@ -29,13 +30,11 @@ impl Socket for net::TcpStream {
     };
 
     fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut io = self;
-        io.read(buf)
+        transfer::recv(self, buf)
     }
 
     fn send(&self, buf: &[u8]) -> io::Result<usize> {
-        let mut io = self;
-        io.write(buf)
+        transfer::send(self, buf)
     }
 
     fn end(&self, how: Shutdown) -> io::Result<()> {
@@ -457,7 +456,9 @@ impl Future for Accept<'_> {
         self.0.poll(cx, |listener| {
             let (stream, peer) = listener.accept()?;
             stream.set_nonblocking(true)?;
-            Ok(Done { value: (TcpStream::new(Source::new(stream)), peer), drained: false })
+            let source = Source::new(stream);
+            source.register_early();
+            Ok(Done { value: (TcpStream::new(source), peer), drained: false })
         })
     }
 }

@@ -23,6 +23,7 @@ mod panics;
 mod polling;
 mod race;
 mod rationed;
+mod registrations;
 mod report;
 mod start;
 mod support;

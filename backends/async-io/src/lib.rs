@@ -98,6 +98,11 @@ impl Host for Reactor {
         Watched::new(source)
     }
 
+    /// There is one reactor, whichever thread a source is used on.
+    fn registers_early(&self) -> bool {
+        true
+    }
+
     fn spawn_blocking(&self, job: SureJob) {
         blocking::unblock(|| job.run()).detach();
     }

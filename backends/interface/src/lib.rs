@@ -131,6 +131,16 @@ pub trait Handle: Send + Sync + Debug + 'static {
     /// registered already and the system knows only one registration of each.
     fn register(&self, source: Source<'_>) -> io::Result<Box<dyn Readiness>>;
 
+    /// Returns whether a source that is sure to be waited for is best registered as soon as it is there, not at the first
+    /// wait: so if this loop serves whatever thread the source will be used on.
+    ///
+    /// What the loop has for sources that come together then lies together in memory, not each between the buffers of its
+    /// user, which a loop with hundreds of them notices at every turn. A loop of one thread says no: the source may be on its
+    /// way to another one.
+    fn registers_early(&self) -> bool {
+        false
+    }
+
     /// Runs `job` on a thread where blocking does no harm. Its result, and the end of it, are the job's own affair.
     ///
     /// # Errors

@@ -97,6 +97,11 @@ impl Host for TokioHost {
         Err(io::Error::new(io::ErrorKind::Unsupported, format!("tokio cannot watch {source:?}")))
     }
 
+    /// A runtime has one driver, whichever of its threads a source is used on.
+    fn registers_early(&self) -> bool {
+        true
+    }
+
     fn spawn_blocking(&self, job: SureJob) {
         // tokio panics if the pool has no thread and cannot start one; the job is then queued or dropped, and run in
         // the end.

@@ -118,6 +118,10 @@ impl Handle for TwistedHandle {
         Ok(self.twist.readiness(self.twist.register(&*self.inner, source)?))
     }
 
+    fn registers_early(&self) -> bool {
+        self.inner.registers_early()
+    }
+
     fn spawn_blocking(&self, job: Job) -> io::Result<()> {
         self.twist.spawn_blocking(&*self.inner, job)
     }

@@ -32,6 +32,11 @@ pub trait Host: Send + Sync + Debug + 'static {
     /// As [`Handle::register`].
     fn watch(&self, source: Source<'_>) -> io::Result<Self::Source>;
 
+    /// As [`Handle::registers_early`].
+    fn registers_early(&self) -> bool {
+        false
+    }
+
     /// Starts a job on the host's pool. What the host drops instead is run nevertheless, so it cannot fail.
     fn spawn_blocking(&self, job: SureJob);
 
@@ -117,6 +122,10 @@ impl<H: Host> Handle for HostHandle<H> {
             return Err(gone());
         }
         Ok(Box::new(LastingReadiness::new(self.host.watch(source)?, &self.life)?))
+    }
+
+    fn registers_early(&self) -> bool {
+        self.host.registers_early()
     }
 
     fn spawn_blocking(&self, job: Job) -> io::Result<()> {

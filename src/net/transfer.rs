@@ -1,0 +1,36 @@
+//! The two calls that move the bytes of a connected socket.
+//!
+//! On Linux they go to the system past the C library: there, `recv` and `send` are points at which a thread may be cancelled
+//! (`pthread_cancel`), and as soon as a program has a second thread, each call says so with two atomic operations around the
+//! system call, which take as long as the rest of it in the program.
+
+use std::io;
+use std::net::TcpStream;
+
+cfg_if::cfg_if! {
+    if #[cfg(target_os = "linux")] {
+        use rustix::net::{RecvFlags, SendFlags};
+
+        #[inline]
+        pub(super) fn recv(socket: &TcpStream, buf: &mut [u8]) -> io::Result<usize> {
+            let (received, _) = rustix::net::recv(socket, buf, RecvFlags::empty())?;
+            Ok(received)
+        }
+
+        #[inline]
+        pub(super) fn send(socket: &TcpStream, buf: &[u8]) -> io::Result<usize> {
+            // An error, not a signal, if the peer is gone.
+            Ok(rustix::net::send(socket, buf, SendFlags::NOSIGNAL)?)
+        }
+    } else {
+        use std::io::{Read as _, Write as _};
+
+        pub(super) fn recv(mut socket: &TcpStream, buf: &mut [u8]) -> io::Result<usize> {
+            socket.read(buf)
+        }
+
+        pub(super) fn send(mut socket: &TcpStream, buf: &[u8]) -> io::Result<usize> {
+            socket.write(buf)
+        }
+    }
+}
