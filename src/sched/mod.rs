@@ -10,8 +10,10 @@
 //! cells     the roots of the process      chunks what pools are carved from
 //! stack     intrusive stacks              sync   std's atomics, or loom's
 //! polled    wakers of `poll_cancelled`    wakes  what a change leaves to be done
+//!                                         ahead  memory asked for ahead of its use
 //! ```
 
+mod ahead;
 pub(crate) mod bell;
 mod cells;
 mod chunks;

@@ -8,6 +8,7 @@
 //! - Each slot in use counts one on the root. [Chunks](super::chunks) are given up when the root has ended and its
 //!   count is zero.
 
+use super::ahead::Ahead;
 use super::chunks::Chunk;
 use super::node::Node;
 use super::root::Root;
@@ -76,6 +77,7 @@ pub(crate) struct Pool {
     given_back: Pile<Node>,
     free: [Cell<*const Node>; CLASSES],
     chunks: RefCell<Vec<Chunk>>,
+    ahead: Ahead,
 }
 
 impl Pool {
@@ -85,6 +87,7 @@ impl Pool {
             given_back: Pile::new(),
             bump: Cell::new(ptr::null_mut()),
             end: Cell::new(ptr::null_mut()),
+            ahead: Ahead::new(),
             chunks: RefCell::new(Vec::new()),
         }
     }
@@ -169,6 +172,7 @@ impl Pool {
         // SAFETY: as the caller's; there is room for `size` bytes, aligned to ALIGN, which nobody else has.
         unsafe {
             self.bump.set(slot.add(size));
+            self.ahead.ask(slot);
             let slot = slot.cast::<Header>();
             slot.write(Header::begun(root, vtable, slot, parent));
             Some(slot)
