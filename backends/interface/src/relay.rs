@@ -74,7 +74,7 @@ impl Relay {
     /// Polls come one after the other: of two at the same time, one may be left without a wake.
     pub fn poll<T>(&self, cx: &mut Context<'_>, mut host: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         let shared = &*self.shared;
-        let mut kept = if shared.is_full.load(Ordering::Relaxed) { shared.take() } else { None };
+        let mut kept = if shared.is_full.load(Ordering::Acquire) { shared.take() } else { None };
         loop {
             if shared.missed.load(Ordering::Relaxed) {
                 // As one step with what it finds: what came before that wake is seen by the host's poll.
@@ -128,7 +128,8 @@ impl Shared {
 
     fn take(&self) -> Option<Waker> {
         let mut slot = self.slot();
-        self.is_full.store(false, Ordering::Relaxed);
+        // Whoever sees that without the lock sees what came before this wake, too.
+        self.is_full.store(false, Ordering::Release);
         slot.take()
     }
 
