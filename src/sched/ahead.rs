@@ -1,8 +1,8 @@
 //! Asks the processor for memory ahead of its use, where that pays.
 //!
-//! Slots that are new to the cache are written one after the other, and each store waits for its line. Whether it helps to ask
-//! for the lines some slots ahead depends on the processor: 100,000 children in such slots took 23 ns each instead of 28 on one
-//! of Intel's, and 13.9 instead of 12.8 on one of AMD's. So it is asked who made it, once in a process.
+//! Slots that are new to the cache are written one after the other. Whether it helps to ask for their lines some slots ahead
+//! depends on the processor: 100,000 children in such slots took 23 ns each instead of 28 on one of Intel's, and 13.9 or more
+//! instead of 12.8 on one of AMD's. So it is asked who made it, once in a process.
 
 cfg_if::cfg_if! {
     if #[cfg(all(target_arch = "x86_64", not(loom)))] {
@@ -21,7 +21,7 @@ cfg_if::cfg_if! {
 
         impl Ahead {
             pub(super) fn new() -> Self {
-                // Where it runs in a virtual machine, the question takes a microsecond.
+                // Once: in a virtual machine, the question is one for the host.
                 static PAYS: OnceLock<bool> = OnceLock::new();
                 Self { pays: *PAYS.get_or_init(is_intel) }
             }

@@ -6,19 +6,18 @@
 //!
 //! Protocol:
 //!
-//! 1. a poll empties the slot, unless it is known to be empty, and forgets that a wake has missed, then asks the host with the
+//! 1. a poll empties the slot, unless it is known to be empty, looks how many wakes there were, then asks the host with the
 //!    relay's waker;
-//! 2. if that is pending, it fills the slot with the caller's waker, then looks whether a wake has missed meanwhile; if so, it
-//!    asks again;
-//! 3. a wake empties the slot, and wakes what was in it. If that was nothing, it has missed: it says so, and looks once more.
+//! 2. if that is pending, it fills the slot with the caller's waker, unless there were more wakes meanwhile: then it asks again;
+//! 3. a wake counts itself and empties the slot, in one section of the lock, then wakes what was in it.
 //!
-//! A wake that comes while the host is asked finds the slot empty, and so do its two looks if they come before step 2 has filled
-//! it, which then sees that it has missed. And the host never meets a foreign waker in step 1.
+//! So a wake comes before step 2, which counts it, or it finds the waker; and the host never meets a foreign waker in step 1. A
+//! wake that step 1 has counted already came before the host was asked, which then knows what it was for.
 //!
 //! In the common case, in which each pending poll is followed by one wake and that by the next poll, this takes two sections of
 //! the lock, and no other operation for which a processor must wait.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -47,10 +46,9 @@ pub struct Relay {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// A wake has found the slot empty since the host was last polled.
-    missed: AtomicBool,
-    /// There is a waker in the slot. Changes under its lock. Whoever polls may look at it without: only polls fill the slot, and
-    /// they come one after the other.
+    /// How often it was woken. Changes under the lock; it may go round.
+    wakes: AtomicUsize,
+    /// There is a waker in the slot. Changes under the lock.
     is_full: AtomicBool,
     /// The waker of the last pending poll.
     slot: Mutex<Option<Waker>>,
@@ -70,16 +68,11 @@ impl Relay {
 
     /// Polls the host through the relay: `host` gets the context to hand on, and may be called more than once. If it is
     /// pending, the caller's waker is in place of the last one.
-    ///
-    /// Polls come one after the other: of two at the same time, one may be left without a wake.
     pub fn poll<T>(&self, cx: &mut Context<'_>, mut host: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         let shared = &*self.shared;
-        let mut kept = if shared.is_full.load(Ordering::Acquire) { shared.take() } else { None };
+        let mut kept = if shared.is_full.load(Ordering::Relaxed) { shared.take() } else { None };
         loop {
-            if shared.missed.load(Ordering::Relaxed) {
-                // As one step with what it finds: what came before that wake is seen by the host's poll.
-                shared.missed.swap(false, Ordering::SeqCst);
-            }
+            let before = shared.wakes.load(Ordering::Acquire);
             if let Poll::Ready(value) = host(&mut Context::from_waker(&self.waker)) {
                 return Poll::Ready(value);
             }
@@ -90,13 +83,13 @@ impl Relay {
                     cx.waker().clone()
                 }
             };
-            let old = shared.put(waker);
-            drop(old); // of another poll at the same time
-            // Not before the section: the wake has said so before a section of its own, or finds the waker in that.
-            if !shared.missed.load(Ordering::Relaxed) {
-                return Poll::Pending;
+            match shared.put(waker, before) {
+                Ok(old) => {
+                    drop(old); // of another poll at the same time
+                    return Poll::Pending;
+                }
+                Err(waker) => kept = Some(waker),
             }
-            kept = shared.take();
         }
     }
 
@@ -127,23 +120,30 @@ impl Shared {
     }
 
     fn take(&self) -> Option<Waker> {
-        let mut slot = self.slot();
-        // Whoever sees that without the lock sees what came before this wake, too.
-        self.is_full.store(false, Ordering::Release);
+        self.take_from(&mut self.slot())
+    }
+
+    fn take_from(&self, slot: &mut Option<Waker>) -> Option<Waker> {
+        self.is_full.store(false, Ordering::Relaxed);
         slot.take()
     }
 
-    fn put(&self, waker: Waker) -> Option<Waker> {
+    /// Fills the slot; what was there comes back. Err: there were not so many wakes, but more.
+    fn put(&self, waker: Waker, wakes: usize) -> Result<Option<Waker>, Waker> {
         let mut slot = self.slot();
+        if self.wakes.load(Ordering::Relaxed) != wakes {
+            return Err(waker);
+        }
         self.is_full.store(true, Ordering::Relaxed);
-        slot.replace(waker)
+        Ok(slot.replace(waker))
     }
 
-    fn take_or_miss(&self) -> Option<Waker> {
-        self.take().or_else(|| {
-            self.missed.store(true, Ordering::SeqCst);
-            self.take()
-        })
+    fn count_and_take(&self) -> Option<Waker> {
+        let mut slot = self.slot();
+        let wakes = self.wakes.load(Ordering::Relaxed).wrapping_add(1);
+        // Whoever sees the count sees what the wake is for.
+        self.wakes.store(wakes, Ordering::Release);
+        self.take_from(&mut slot)
     }
 }
 
@@ -153,7 +153,7 @@ impl Wake for Shared {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if let Some(waker) = self.take_or_miss() {
+        if let Some(waker) = self.count_and_take() {
             waker.wake();
         }
     }
@@ -162,7 +162,6 @@ impl Wake for Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicUsize;
     use std::thread;
 
     #[derive(Default)]
@@ -230,6 +229,23 @@ mod tests {
             Poll::Ready(())
         });
         assert_eq!((polled, polls, count.0.load(Ordering::SeqCst)), (Poll::Ready(()), 2, 0));
+    }
+
+    #[test]
+    fn a_wake_during_a_poll_is_seen_by_it_though_it_is_for_another_poll_within() {
+        let (relay, count, mut polls) = (Relay::new(), Arc::new(Count::default()), 0);
+        let waker = Waker::from(Arc::clone(&count));
+        let polled = relay.poll(&mut Context::from_waker(Waker::noop()), |cx| {
+            polls += 1;
+            if polls == 1 {
+                let other = relay.poll(&mut Context::from_waker(&waker), |_| Poll::<()>::Pending);
+                assert!(other.is_pending());
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        });
+        assert_eq!((polled, polls, count.0.load(Ordering::SeqCst)), (Poll::Ready(()), 2, 1));
     }
 
     #[test]
