@@ -22,6 +22,7 @@ use crate::task::header::{self, DONE, End, Header, QUEUED, VTable};
 use crate::task::local::Locals;
 use crate::task::wake;
 use crate::testing::Order;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::task::{Context, Poll};
@@ -332,7 +333,8 @@ unsafe fn poll_live<'a, E: TaskError, const HOW: u8>(
     a.node.set(&h.node);
     a.task.set(h);
     if HOW == SPECIAL {
-        a.locals.set(locals_of(h, by.locals));
+        let has_none = by.locals.is_null() && !h.has(EXTRAS);
+        a.locals.set(if has_none { ptr::null() } else { locals_of(h, by.locals) });
     }
     a.freshen();
     let waker = wake::lend(h);
@@ -403,21 +405,23 @@ unsafe fn drop_and_leave(h: &Header, by: Polling<'_>, root: &Root) {
 #[inline(always)]
 unsafe fn leave_plainly(h: &Header, by: Polling<'_>, (end, class): (End, usize), root: &Root) {
     debug_assert!(end != End::Leaves);
-    // It is in the nursery that it was polled in, unless it is a body, or has said `started`.
-    let is_same = ptr::eq(h.node.parent.get(), &raw const by.core.group);
-    // SAFETY: a task's nursery outlives it.
-    let core = if is_same { by.core } else { unsafe { h.core_around() } };
-    // SAFETY: by contract.
+    let parent = h.node.parent.get();
+    // SAFETY: by contract; a task's nursery outlives it.
     unsafe {
         if end == End::Drops {
             // Nobody looks at it any more.
             give_back_here(h, class, root);
         } else if !JoinState::of(h).settle_here(root) {
-            return settle_apart(h, by, core);
+            return settle_apart(h, by, &*CoreSlot::of_parent(parent));
         }
-    }
-    if !core.is_awake() && core.is_done() {
-        wake_parent_apart(by, core);
+        // It is in the nursery that it was polled in, unless it is a body, or has said `started`.
+        debug_assert!(by.core.is_awake(), "it is being polled");
+        if !ptr::eq(parent, &raw const by.core.group) {
+            let core = &*CoreSlot::of_parent(parent);
+            if !core.is_awake() && core.is_done() {
+                wake_parent_apart(by, core);
+            }
+        }
     }
 }
 
@@ -527,6 +531,7 @@ unsafe fn err_task<E: TaskError>(h: &Header, by: Polling<'_>, error: E) {
 ///
 /// # Safety
 /// As [`end_task`].
+#[inline(always)]
 unsafe fn end_badly(h: &Header, by: Polling<'_>, tell: impl FnOnce() -> Wakes) {
     let after = by.guard();
     h.set(DONE);
@@ -567,8 +572,30 @@ unsafe fn end_task(h: &Header, by: Polling<'_>, gone: bool) {
     unsafe { finish_task(h, by.guard(), Wakes::none()) };
 }
 
+/// The end of a task in a common case: cancelled or not, it has nothing special about it, and no handle. It is left as by
+/// [`leave_plainly`]. False: nothing was done.
+///
+/// # Safety
+/// As [`leave_plainly`], but that the node is not retired yet. The task is `DONE`.
+#[inline(always)]
+unsafe fn leave_cancelled(h: &Header, by: Polling<'_>, root: &Root) -> bool {
+    let VTable { end, class, .. } = *h.vtable.get();
+    let flags = h.node.flags() & FLAGS;
+    let is_plain = end != End::Hands && flags & !EFFECTIVE == DONE && !root.instrumented.get();
+    // SAFETY: by contract: it is linked. One that is away has a flag.
+    unsafe {
+        if !is_plain || !node::retire_plainly(&h.node, flags, DONE) {
+            return false;
+        }
+        h.set_gone(false);
+        leave_plainly(h, by, (End::Drops, class), root);
+    }
+    true
+}
+
 /// # Safety
 /// As [`end_task`].
+#[inline(never)]
 unsafe fn finish_task(h: &Header, after: PutBack<'_>, mut wakes: Wakes) {
     h.set(DONE);
     let mut dropped = Ok(());
@@ -579,8 +606,11 @@ unsafe fn finish_task(h: &Header, after: PutBack<'_>, mut wakes: Wakes) {
     // SAFETY: a task's nursery outlives it. Looked at only now: what was dropped may have said `started`. The root is
     // held, and the context's.
     let (core, root) = unsafe { (h.core_around(), &*context::root()) };
-    if let Err(panic) = dropped {
-        wakes.append(core.panicked(panic, root, h));
+    match dropped {
+        // SAFETY: as above; the future is gone.
+        Ok(()) if wakes.is_none() && unsafe { leave_cancelled(h, after.0, root) } => return mem::forget(after),
+        Ok(()) => {}
+        Err(panic) => wakes.append(core.panicked(panic, root, h)),
     }
     drop(after);
     // First what must not be left half done, then foreign code, each piece of which may panic.

@@ -164,7 +164,11 @@ impl CoreSlot {
 
     /// Cancels the nursery because a task failed.
     pub(crate) fn fail(&self) -> Wakes {
-        // SAFETY: called by the holder only. Cancelled before, it does nothing.
+        // Most of the tasks that fail are those that were cancelled for it.
+        if self.scope.node.is_called() {
+            return Wakes::none();
+        }
+        // SAFETY: called by the holder only.
         unsafe { self.scope.cancel(Reason::new(ReasonKind::Nursery)) }
     }
 
@@ -437,6 +441,10 @@ pub(super) unsafe fn release_task(h: &Header, wakes: &mut Wakes) {
 /// The task's future is gone and its node retired; it has not left its slot.
 #[inline(always)]
 pub(super) unsafe fn settle(h: &Header, leaving: bool, wakes: &mut Wakes) -> Settled {
+    if leaving {
+        // As it is of a free slot. The future is not asked for any more.
+        h.set_gone(false);
+    }
     if h.vtable.get().end == End::Hands {
         // SAFETY: by contract.
         unsafe { JoinState::of(h).settle(h.node.home(), leaving, wakes) }
@@ -448,12 +456,12 @@ pub(super) unsafe fn settle(h: &Header, leaving: bool, wakes: &mut Wakes) -> Set
 /// Gives a task slot back to the root that it came from.
 ///
 /// # Safety
-/// Its node has been retired, and nothing uses the slot any more.
+/// Its node has been retired, nothing uses the slot any more, and it is not `gone`, as one that has ended plainly or
+/// [settled](settle) for the last time.
 #[inline(always)]
 pub(super) unsafe fn give_back(h: *const Header) {
     // SAFETY: by contract.
     unsafe {
-        (*h).set_gone(false);
         let home = (*h).node.home();
         if home.is_here() {
             give_back_here(h, (*h).vtable.get().class, home);
@@ -464,7 +472,7 @@ pub(super) unsafe fn give_back(h: *const Header) {
     }
 }
 
-/// As [`give_back`], on the thread that holds the slot's home, of a task that is not `gone`, as one that has ended plainly.
+/// As [`give_back`], on the thread that holds the slot's home.
 ///
 /// # Safety
 /// As [`give_back`]; this thread holds `home`. The slot is of this class.

@@ -44,7 +44,7 @@ impl<E> Errors<E> {
 ///
 /// # Safety
 /// The task's nursery has errors of type `E`, and is held by this thread.
-#[cold]
+#[inline(always)]
 pub(crate) unsafe fn store_error<E: TaskError>(h: &Header, e: E) -> Wakes {
     // SAFETY: by contract.
     let core = unsafe { h.core_around() };

@@ -197,12 +197,12 @@ impl<T> Handle<'_, T> {
     /// The common cases, on the thread of the child's root: the first look, and the one that finds the value.
     #[inline(always)]
     fn poll_fast(&mut self, cx: &Context<'_>) -> Option<Poll<T>> {
-        let marks = self.word.addr() & MARKS;
-        if marks != 0 && marks != ENTERED {
+        if self.word.addr() & (MARKS & !ENTERED) != 0 {
             return None;
         }
         // Written out for either case, so that the marks are part of an offset.
-        let head = if marks == 0 { self.head_at(0) } else { self.head_at(ENTERED) };
+        let is_first = self.word.addr() & ENTERED == 0;
+        let head = if is_first { self.head_at(0) } else { self.head_at(ENTERED) };
         // SAFETY: kept in its place by this handle.
         let (header, cell) = unsafe { (&(*head).header, &(*head).join) };
         if !header.node.is_at_home_here() {
@@ -210,24 +210,23 @@ impl<T> Handle<'_, T> {
         }
         // SAFETY: the context's root is held by this thread, and the home, since the number is equal; a handle leaves no waiter before it has entered, and none after its wait.
         let value = unsafe {
-            if marks == 0 {
-                let task = park::enter_plainly(cx)?;
-                self.word = self.word.wrapping_byte_add(ENTERED);
-                match cell.look_first(task, &*context::root()) {
+            if is_first {
+                match cell.look_first(park::wait_plainly(cx)?, &*context::root()) {
                     Ok(Some(value)) => value,
-                    Ok(None) => return Some(Poll::Pending),
+                    Ok(None) => {
+                        self.word = self.word.wrapping_byte_add(ENTERED);
+                        return Some(Poll::Pending);
+                    }
                     Err(()) => return None,
                 }
             } else {
                 cell.take_here()?
             }
         };
+        // SAFETY: the task has left, on this thread, which holds the home.
+        unsafe { give_back_here(header, header.vtable.get().class, &*context::root()) };
+        // Last, so that a handle that is dropped next is known to have nothing to leave.
         self.word = ptr::without_provenance(TAKEN);
-        // SAFETY: the task has left, on this thread, which holds the home. It may not have ended plainly.
-        unsafe {
-            header.set_gone(false);
-            give_back_here(header, header.vtable.get().class, &*context::root());
-        }
         Some(Poll::Ready(value))
     }
 

@@ -1,7 +1,8 @@
 //! Where a child leaves its value for its handle.
 //!
 //! State of a [`JoinState`], under its lock: `RUNNING`, then `DONE` (there is a value) or `LOST`, then `TAKEN`. The waiter is
-//! woken after. The value is the task's until it is `DONE`, then the handle's.
+//! woken after: while it is `RUNNING` there may be one, and later none, whatever is left in its place. The value is the task's
+//! until it is `DONE`, then the handle's.
 //!
 //! The cell stands in the child's slot ([`JoinHead`]), or, if the child does not exist yet when the handle is made (it was
 //! spawned from another thread), or its value is too large for a slot, in an allocation that both share.
@@ -16,7 +17,7 @@ use crate::sched::sync::{AtomicU8, Ordering};
 use crate::sched::wakes::{Later, Wakes};
 use crate::sync::slot_lock::SlotLock;
 use crate::task::header::Header;
-use crate::task::park::{Op, Parked, Plain};
+use crate::task::park::{Entering, Op, Parked};
 use std::cell::{Cell, UnsafeCell};
 use std::mem::{self, MaybeUninit};
 use std::panic::Location;
@@ -43,7 +44,7 @@ pub(super) struct JoinState {
     filled: Cell<bool>,
     /// Where the handle was made.
     at: &'static Location<'static>,
-    /// Under the lock.
+    /// Under the lock, and while it is `RUNNING`.
     waiter: Cell<Option<Parked>>,
 }
 
@@ -130,10 +131,17 @@ impl JoinState {
     #[inline(always)]
     pub(super) fn settle_here(&self, root: &Root) -> bool {
         let Some(_held) = self.lock.fast_here() else { return false };
-        // SAFETY: under the lock; not borrowed further. To queue a task is a few stores.
-        let waiter = unsafe { &mut *self.waiter.as_ptr() };
-        if self.stage.load(Ordering::Relaxed) != RUNNING || !Parked::wake_quietly(waiter, root) {
+        if self.stage.load(Ordering::Relaxed) != RUNNING {
             return false;
+        }
+        // SAFETY: under the lock; not borrowed further. To queue a task is a few stores. One who was woken is left in its place,
+        // where nobody looks for it any more.
+        unsafe {
+            if let Some(waiter) = &*self.waiter.as_ptr() {
+                if !waiter.wake_quietly(root) {
+                    return false;
+                }
+            }
         }
         debug_assert!(self.filled.get(), "the task has its value");
         self.stage.store(DONE | LEFT, Ordering::Release);
@@ -228,22 +236,24 @@ impl<T> JoinCell<T> {
     }
 
     /// The handle's first look, in the common cases, on the thread of both: the value, if the task has left it and the cell,
-    /// which is then the handle's alone; or it has left a waiter. Err: it is another case.
+    /// which is then the handle's alone; or it has left a waiter. Err: it is another case, nothing was done.
     ///
     /// # Safety
-    /// This thread holds the cell's home, `root`; `task` was found out in this poll; the handle has left no waiter.
+    /// This thread holds the cell's home, `root`; `waits` was found out just now; the handle has left no waiter.
     #[inline(always)]
-    pub(super) unsafe fn look_first(&self, task: Plain, root: &Root) -> Result<Option<T>, ()> {
+    pub(super) unsafe fn look_first(&self, waits: Entering, root: &Root) -> Result<Option<T>, ()> {
         let state = &self.state;
         if state.stage.load(Ordering::Acquire) != RUNNING {
             // SAFETY: by contract.
-            return unsafe { self.take_here() }.map(Some).ok_or(());
+            let value = unsafe { self.take_here() }.ok_or(())?;
+            waits.count();
+            return Ok(Some(value));
         }
         let Some(_held) = state.lock.fast_here() else { return Err(()) };
         // Nobody else has ever had the lock: it is still running.
         debug_assert!(state.stage.load(Ordering::Relaxed) == RUNNING, "changes under the lock");
         // SAFETY: by contract.
-        let parked = unsafe { Parked::of(task, root, OP, state.at) };
+        let parked = unsafe { Parked::of_waiting(waits.wait(OP, state.at), root) };
         // What was there has nothing to drop.
         mem::forget(state.waiter.replace(Some(parked)));
         Ok(None)
@@ -325,6 +335,6 @@ impl<T> JoinCell<T> {
         // SAFETY: `DONE`.
         let value = (stage & !LEFT == DONE).then(|| unsafe { self.take() });
         state.stage.store(TAKEN | LEFT, Ordering::Release);
-        (value, state.waiter.take(), stage & LEFT != 0)
+        (value, if stage == RUNNING { state.waiter.take() } else { None }, stage & LEFT != 0)
     }
 }

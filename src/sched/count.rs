@@ -55,7 +55,9 @@ impl Count {
     /// The owner ends. True: nothing is left. Called once, by the holder.
     pub(crate) fn end(&self) -> bool {
         let local = self.local.replace(0);
-        self.shared.fetch_add(local - BIAS, Ordering::AcqRel) + local - BIAS == 0
+        let left = self.shared.fetch_add(local - BIAS, Ordering::AcqRel) + local - BIAS;
+        debug_assert!(left >= 0, "more was given back than was taken");
+        left == 0
     }
 
     /// Makes an ended count fresh again; nobody else may know it.

@@ -165,13 +165,13 @@ impl Pool {
     #[inline(always)]
     unsafe fn make(&self, root: &Root, vtable: &'static VTable, parent: *const Node) -> Option<*const Header> {
         let slot = self.bump.get();
-        let size = class_size(vtable.class);
-        if self.room() < size {
+        let next = slot.wrapping_add(class_size(vtable.class));
+        if next > self.end.get() {
             return None;
         }
-        // SAFETY: as the caller's; there is room for `size` bytes, aligned to ALIGN, which nobody else has.
+        // SAFETY: as the caller's; there is room up to `next`, aligned to ALIGN, which nobody else has.
         unsafe {
-            self.bump.set(slot.add(size));
+            self.bump.set(next);
             self.ahead.ask(slot);
             let slot = slot.cast::<Header>();
             slot.write(Header::begun(root, vtable, slot, parent));

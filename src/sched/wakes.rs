@@ -64,6 +64,12 @@ impl Wakes {
         Self(None)
     }
 
+    /// Is nothing left to be done?
+    #[inline(always)]
+    pub(crate) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
     pub(super) fn list(&mut self) -> &mut Vec<Later> {
         self.0.get_or_insert_default()
     }

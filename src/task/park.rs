@@ -22,7 +22,6 @@ use crate::sched::root::Root;
 use crate::task::header::{Header, QUEUED};
 use crate::task::wake::{self, WakeRef};
 use std::fmt;
-use std::mem;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::task::{Context, Poll};
@@ -140,34 +139,22 @@ impl Admitted {
     }
 }
 
-/// The task that waits, where that is plain: it is at home, polled with a waker of its own, and waits in its own scope, and the
-/// entry check lets it go on at once. None: nothing was counted, ask an [`Entry`].
-#[inline(always)]
-pub(crate) fn enter_plainly(cx: &Context<'_>) -> Option<Plain> {
-    let entering = enter_unless(cx, EFFECTIVE | AWAY)?;
-    entering.count();
-    Some(entering.task)
-}
-
-/// As [`enter_plainly`], of an operation that waits in any case. Nothing is counted yet.
+/// The task that waits, where that is plain: it is at home, polled with a waker of its own, and waits in its own scope, was not
+/// woken meanwhile, and the entry check lets it go on at once. Nothing is counted yet. None: ask an [`Entry`].
 #[inline(always)]
 pub(crate) fn wait_plainly(cx: &Context<'_>) -> Option<Entering> {
-    enter_unless(cx, EFFECTIVE | AWAY | QUEUED)
-}
-
-#[inline(always)]
-fn enter_unless(cx: &Context<'_>, unwanted: u16) -> Option<Entering> {
     context::ambient(|a| {
         let task = a.task.get();
         if wake::header_of(cx.waker()) != Some(task) || !ptr::eq(a.node.get(), task.cast()) {
             return None;
         }
         // SAFETY: the context's task, a waker's header and so not null, is alive and held.
-        if unsafe { (*task).node.flags() } & unwanted != 0 {
+        let flags = unsafe { (*task).node.flags() };
+        if flags & (EFFECTIVE | AWAY | QUEUED) != 0 {
             return None;
         }
         let left = a.steps.get().checked_sub(1)?;
-        Some(Entering { task: Plain(task), left })
+        Some(Entering { task: Plain(task), flags, left })
     })
 }
 
@@ -175,6 +162,7 @@ fn enter_unless(cx: &Context<'_>, unwanted: u16) -> Option<Entering> {
 #[derive(Clone, Copy)]
 pub(crate) struct Entering {
     task: Plain,
+    flags: u16,
     left: u32,
 }
 
@@ -184,26 +172,27 @@ impl Entering {
         self.task
     }
 
+    /// It goes on, without a wait.
     #[inline(always)]
-    fn count(self) {
+    pub(crate) fn count(self) {
         Admitted { left: self.left }.count();
     }
 
     /// It goes on, and waits in `op` and `at`: only [`Parked::of_waiting`] is left to be done.
     ///
     /// # Safety
-    /// It is of [`wait_plainly`], in this poll.
+    /// It is of [`wait_plainly`], in this poll, with no foreign code in between.
     #[inline(always)]
     pub(crate) unsafe fn wait(self, op: Op, at: &'static Location<'static>) -> Plain {
         self.count();
         // SAFETY: the context's task is alive and held.
         let task = unsafe { &*self.task.0 };
-        task.begin_wait(task.node.flags(), op, at);
+        task.begin_wait(self.flags, op, at);
         self.task
     }
 }
 
-/// See [`enter_plainly`]. For this poll.
+/// See [`wait_plainly`]. For this poll.
 #[derive(Clone, Copy)]
 pub(crate) struct Plain(*const Header);
 
@@ -396,23 +385,10 @@ impl Parked {
         }
     }
 
-    /// As [`Parked::plain`], of a task that is known to be a plain case.
+    /// As [`Parked::plain`], of a task that has said what it waits in ([`Entering::wait`]).
     ///
     /// # Safety
-    /// In the poll that it was found out in, by the holder of `root`.
-    #[inline(always)]
-    pub(crate) unsafe fn of(task: Plain, root: &Root, op: Op, at: &'static Location<'static>) -> Self {
-        // SAFETY: by contract.
-        unsafe {
-            (*task.0).set_wait(op, at);
-            Self::of_waiting(task, root)
-        }
-    }
-
-    /// As [`Parked::of`], of a task that has said what it waits in ([`Entering::wait`]).
-    ///
-    /// # Safety
-    /// As [`Parked::of`].
+    /// In the poll that it did so in, by the holder of `root`.
     #[inline(always)]
     pub(crate) unsafe fn of_waiting(task: Plain, root: &Root) -> Self {
         root.count_inc_here();
@@ -567,17 +543,18 @@ impl Parked {
     }
 
     /// As [`Parked::wake`], in the context of `root`, if no foreign code runs for it: the task is this thread's and at home, and
-    /// its nursery is about to be polled or being polled. Else nothing is done.
+    /// its nursery is about to be polled or being polled. False: nothing was done.
+    ///
+    /// # Safety
+    /// True: `self` is not used any more, nor dropped.
     #[inline(always)]
-    pub(crate) fn wake_quietly(waiter: &mut Option<Self>, root: &Root) -> bool {
-        let Some(parked) = waiter else { return true };
+    pub(crate) unsafe fn wake_quietly(&self, root: &Root) -> bool {
         // SAFETY: as in `wake`.
-        if !parked.is_plain() || !unsafe { wake::wake_quietly(parked.task(), root) } {
+        if !self.is_plain() || !unsafe { wake::wake_quietly(self.task(), root) } {
             return false;
         }
         // The one that was taken when it was made: it is at home.
         root.count_dec_here();
-        mem::forget(waiter.take());
         true
     }
 

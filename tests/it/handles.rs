@@ -2,6 +2,7 @@
 //! have both left it.
 
 use crate::support::{CountWakes, Live, Oops, block_on, oopses};
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Barrier, Mutex as StdMutex};
 use std::task::Poll;
@@ -184,6 +185,34 @@ fn a_value_that_was_taken_belongs_to_the_taker() {
     assert_eq!(live.count(), 1);
     drop(guard);
     assert_eq!(live.count(), 0);
+}
+
+#[test]
+fn a_handle_whose_wait_has_ended_leaves_its_value_and_nothing_twice() {
+    run(trine::nursery(async |n| {
+        for round in 0..3 {
+            let live = Live::default();
+            let value = live.guard();
+            let mut handle = n.spawn(async move { Ok(value) });
+            // It leaves a waiter, as an `await` does, and is not polled again.
+            poll_fn(|cx| {
+                assert!(Pin::new(&mut handle).poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            wait_all_tasks_blocked().await?;
+            assert!(handle.is_finished());
+            assert_eq!(live.count(), 1, "in round {round}");
+            drop(handle);
+            assert_eq!(live.count(), 0, "in round {round}");
+        }
+        // The slot and the task go on.
+        let again = n.spawn(async { Ok(7) });
+        assert_eq!(again.await?, 7);
+        Ok(())
+    }))
+    .unwrap();
+    // Debug builds look, at the end of the root, whether more was given back than was taken.
 }
 
 #[test]
