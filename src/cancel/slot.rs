@@ -340,8 +340,8 @@ impl ScopeSlot {
     pub(crate) unsafe fn end_around(&self, group: &Node, root: &Root, class: usize) {
         // SAFETY: by contract; both are linked.
         unsafe {
-            let are_retired = node::retire_plainly(group, 0, 0) && node::retire_plainly(&self.node, 0, 0);
-            debug_assert!(are_retired);
+            node::retire_known(group);
+            node::retire_known(&self.node);
             root.pool.release(&self.node, class, true);
         }
         root.count_dec_here();

@@ -76,13 +76,20 @@ impl CoreSlot {
 
     /// Does a nursery that was opened just now wait for the next turn? Entering one is no checkpoint, but must come to an end
     /// within a turn. If it does, its poll has ended with this.
+    #[inline(always)]
     pub(crate) fn is_put_off(&self, root: &Root, cx: &Context<'_>) -> bool {
         let is_overdrawn = root.budget.get() <= -OVERDRAFT;
         if is_overdrawn {
-            self.begin_poll(cx);
-            self.end_poll_pending();
+            self.put_off(cx);
         }
         is_overdrawn
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_off(&self, cx: &Context<'_>) {
+        self.begin_poll(cx);
+        self.end_poll_pending();
     }
 
     /// Polls the tasks that are runnable now, once.

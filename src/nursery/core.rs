@@ -304,19 +304,27 @@ impl CoreSlot {
     ///
     /// # Safety
     /// As [`CoreSlot::end`].
-    #[inline(always)]
-    unsafe fn end_plainly(&self) -> bool {
+    #[inline(never)]
+    pub(super) unsafe fn end_plainly(&self) -> bool {
         let root = context::root();
         // A panic would have cancelled it.
         // One that is away has a flag.
         let is_plain = self.scope.node.is_at_home_here() && self.scope.is_plain_around(&self.group);
-        if !is_plain || self.has_ready() || matches!(&*self.parent.borrow(), Some(WakeRef::Foreign(_))) {
+        // SAFETY: not borrowed: nothing that runs with it borrowed comes here.
+        let parent = unsafe { &mut *self.parent.as_ptr() };
+        if !is_plain || self.has_ready() || matches!(parent, Some(WakeRef::Foreign(_))) {
             return false;
         }
         debug_assert!(!self.busy.get());
         self.typed.set(ptr::null());
         self.parent_task.set(ptr::null());
-        drop(self.parent.take());
+        if let Some(WakeRef::Task(task)) = parent {
+            // SAFETY: forgotten in its place.
+            unsafe {
+                drop(ptr::read(task));
+                ptr::write(parent, None);
+            }
+        }
         // SAFETY: by contract; the context's root is held by this thread, and has not ended. As just found out.
         unsafe { self.scope.end_around(&self.group, &*root, CORE_CLASS) };
         true

@@ -20,6 +20,7 @@ mod inbox;
 pub(crate) mod intake;
 mod join;
 mod local;
+mod memory;
 pub(crate) mod open;
 mod outcome;
 mod place;

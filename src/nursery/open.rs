@@ -8,6 +8,7 @@ use super::child::abandon;
 use super::core::{CoreSlot, Panic, go_on, keep_first};
 use super::errors::Errors;
 use super::inbox::Inbox;
+use super::memory;
 use super::outcome::{Concluded, Finished, Mode};
 use crate::cancel::ScopeShared;
 use crate::cancel::region::{as_outermost, drop_in_root, new_root};
@@ -19,6 +20,7 @@ use crate::sched::pool;
 use crate::sched::root::Root;
 use crate::sched::wakes::{Later, Wakes};
 use crate::task::header::{Header, VTable};
+use std::alloc::Layout;
 use std::cell::{Cell as StdCell, UnsafeCell};
 use std::future::Future;
 use std::marker::PhantomData;
@@ -101,6 +103,8 @@ impl<E> Shared<E> {
 trait Open<O> {
     /// Ready: everything has ended. A panic of a task goes on here.
     fn poll(&self, cx: &mut Context<'_>) -> Poll<O>;
+    /// It has ended by itself, and left nothing that would have to be dropped.
+    fn has_nothing(&self) -> bool;
     /// Drops what is left, and ends the slots.
     fn close(&self);
 }
@@ -149,19 +153,21 @@ impl<'env, O> Opened<'env, O> {
         E: TaskError + 'env,
         M: Mode<T, E, Out = O> + 'env,
     {
-        let cell = Cell::<'env, N, B, Fut, T, E, M> {
-            nursery: N::new(Shared::new()),
-            stage: UnsafeCell::new(Stage::Closure(body)),
-            value: StdCell::new(None),
-            own: StdCell::new(None),
-            scope: StdCell::new(scope),
-            outcome: StdCell::new(None),
-            at,
-            marker: PhantomData,
-        };
-        let raw: *mut (dyn Open<O> + 'env) = Box::into_raw(Box::new(cell));
-        // SAFETY: not null.
-        Self(unsafe { NonNull::new_unchecked(raw) })
+        let cell = memory::take(Layout::new::<Cell<'env, N, B, Fut, T, E, M>>());
+        let cell = cell.cast::<Cell<'env, N, B, Fut, T, E, M>>();
+        // Field by field: to copy what was just written makes a processor wait.
+        // SAFETY: there is room for it; all fields are written, but for the marker, which has no size.
+        unsafe {
+            (&raw mut (*cell).nursery).write(N::new(Shared::new()));
+            (&raw mut (*cell).stage).write(UnsafeCell::new(Stage::Closure(body)));
+            (&raw mut (*cell).value).write(StdCell::new(None));
+            (&raw mut (*cell).own).write(StdCell::new(None));
+            (&raw mut (*cell).scope).write(StdCell::new(scope));
+            (&raw mut (*cell).outcome).write(StdCell::new(None));
+            (&raw mut (*cell).at).write(at);
+            let open: *mut (dyn Open<O> + 'env) = cell;
+            Self(NonNull::new_unchecked(open))
+        }
     }
 
     /// A jump, see [`batch`](super::batch).
@@ -173,20 +179,45 @@ impl<'env, O> Opened<'env, O> {
 }
 
 impl<O> Drop for Opened<'_, O> {
+    #[inline]
     fn drop(&mut self) {
-        // SAFETY: made by `Box::into_raw`; nothing refers into it after `close`.
-        unsafe {
-            struct Free<'env, O>(NonNull<dyn Open<O> + 'env>);
-            impl<O> Drop for Free<'_, O> {
-                fn drop(&mut self) {
-                    // SAFETY: as the outer block says.
-                    drop(unsafe { Box::from_raw(self.0.as_ptr()) });
-                }
+        /// Gives back the memory.
+        struct Free(*mut u8, Layout);
+        impl Drop for Free {
+            #[inline(always)]
+            fn drop(&mut self) {
+                // SAFETY: as the outer block says.
+                unsafe { memory::give(self.0, self.1) };
             }
-            let free = Free(self.0);
-            free.0.as_ref().close();
+        }
+        // SAFETY: taken for the layout of what it is; nothing refers into it after `close`.
+        unsafe {
+            let free = Free(self.0.as_ptr().cast(), Layout::for_value(self.0.as_ref()));
+            if !self.0.as_ref().has_nothing() {
+                close(self.0);
+            }
+            drop(free);
         }
     }
+}
+
+/// Closes it, and drops what is in it, also if that panics.
+///
+/// # Safety
+/// It is not used any more.
+#[cold]
+#[inline(never)]
+unsafe fn close<O>(open: NonNull<dyn Open<O> + '_>) {
+    struct DropAll<'env, O>(NonNull<dyn Open<O> + 'env>);
+    impl<O> Drop for DropAll<'_, O> {
+        fn drop(&mut self) {
+            // SAFETY: by contract; once.
+            unsafe { ptr::drop_in_place(self.0.as_ptr()) };
+        }
+    }
+    let all = DropAll(open);
+    // SAFETY: by contract.
+    unsafe { all.0.as_ref() }.close();
 }
 
 impl<'env, N, B, Fut, T, E, M> Open<M::Out> for Cell<'env, N, B, Fut, T, E, M>
@@ -208,7 +239,13 @@ where
         } else {
             ready!(self.poll_as_before());
         }
-        Poll::Ready(Self::give(self.conclude()))
+        Poll::Ready(self.finish())
+    }
+
+    fn has_nothing(&self) -> bool {
+        // Its tasks are gone, and with them body, errors and value. Jobs come with an inbox.
+        // SAFETY: not borrowed further.
+        self.is_over() && unsafe { (*self.outcome.as_ptr()).is_none() }
     }
 
     fn close(&self) {
@@ -413,7 +450,21 @@ where
         shared.closed.get() && shared.core.get().is_null() && shared.inbox.get().is_none() && self.own.get().is_none()
     }
 
+    /// All has ended, inside a task.
+    #[inline(always)]
+    fn finish(&self) -> M::Out {
+        let shared = self.shared();
+        // SAFETY: held; no task is left. Nothing was cancelled if that is true, so that there is neither a panic nor a reason.
+        if shared.errors.is_empty() && unsafe { shared.core().end_plainly() } {
+            shared.closed.set(true);
+            shared.core.set(ptr::null());
+            return M::plain(self.value.take());
+        }
+        Self::give(self.conclude())
+    }
+
     /// What it comes to. Called once.
+    #[cold]
     #[inline(never)]
     fn conclude(&self) -> Concluded<T, E> {
         let shared = self.shared();

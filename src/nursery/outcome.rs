@@ -67,6 +67,8 @@ pub(super) type Concluded<T, E> = (Finished<T, E>, Option<Panic>);
 pub(crate) trait Mode<T, E> {
     type Out;
     fn result(finished: Finished<T, E>) -> Self::Out;
+    /// As [`Mode::result`], where there is no error, and nothing was cancelled.
+    fn plain(value: Option<T>) -> Self::Out;
 }
 
 /// A plain nursery.
@@ -78,6 +80,11 @@ impl<T, E: TaskError> Mode<T, E> for Plain {
     fn result(finished: Finished<T, E>) -> Result<T, E> {
         finished.value_or_error()
     }
+
+    #[inline(always)]
+    fn plain(value: Option<T>) -> Result<T, E> {
+        value.ok_or_else(|| E::from(Cancelled::new(Reason::new(ReasonKind::Nursery))))
+    }
 }
 
 /// The nursery of a scope.
@@ -88,5 +95,10 @@ impl<T, E: TaskError> Mode<T, E> for OfScope {
 
     fn result(finished: Finished<T, E>) -> Result<Option<T>, E> {
         finished.option_or_error()
+    }
+
+    #[inline(always)]
+    fn plain(value: Option<T>) -> Result<Option<T>, E> {
+        Ok(value)
     }
 }

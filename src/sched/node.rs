@@ -33,8 +33,8 @@ pub(crate) use extras::Foreign;
 pub(crate) use slot_ref::SlotRef;
 
 pub(crate) use tree::{
-    cancel, close_ring, hold, link, link_new, rehome, release, retire, retire_plainly, set_shield, settle, unlink,
-    wake_inside,
+    cancel, close_ring, hold, link, link_new, rehome, release, retire, retire_known, retire_plainly, set_shield,
+    settle, unlink, wake_inside,
 };
 
 use self::extras::Rare;

@@ -110,9 +110,10 @@ impl CoreSlot {
         let task = wake::header_of(cx.waker());
         // One that is polled with another's waker has no short way.
         self.parent_task.set(task.filter(|task| *task == around).unwrap_or(ptr::null()));
-        if let (Some(task), true) = (task, self.parent.borrow().is_none()) {
+        // SAFETY: not borrowed: nothing that runs with it borrowed comes here.
+        if let (Some(task), true) = (task, unsafe { (*self.parent.as_ptr()).is_none() }) {
             // The first one, most often the only one.
-            // SAFETY: the waker keeps the slot mapped. The place is not borrowed, and has nothing to drop.
+            // SAFETY: the waker keeps the slot mapped. The place has nothing to drop.
             unsafe { ptr::write(self.parent.as_ptr(), Some(WakeRef::Task(SlotRef::new(task.cast())))) };
             return;
         }

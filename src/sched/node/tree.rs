@@ -141,6 +141,19 @@ pub(crate) unsafe fn retire_plainly(n: &Node, before: u16, after: u16) -> bool {
     true
 }
 
+/// As [`retire_plainly`], of a node that is known to have no flags, no holds and nothing inside.
+///
+/// # Safety
+/// As [`retire_plainly`].
+#[inline(always)]
+pub(crate) unsafe fn retire_known(n: &Node) {
+    debug_assert!(n.is_plain() && !n.has_inner());
+    n.set_flags(FREE);
+    n.next_generation();
+    // SAFETY: by contract.
+    unsafe { leave_ring(n) };
+}
+
 /// Takes a node out of its parent's ring.
 ///
 /// # Safety
