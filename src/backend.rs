@@ -187,7 +187,7 @@ pub(crate) fn current_handle() -> io::Result<Arc<dyn Handle>> {
 
 /// Whether [`current_handle`] would return this one.
 pub(crate) fn is_current_handle(handle: &Arc<dyn Handle>) -> bool {
-    context::with_root(|root| root.with_settings(|s| s.is_handle(handle)))
+    context::with_root(|root| root.is_handle(handle))
         .unwrap_or_else(|| detect().is_some_and(|(_, found)| Arc::ptr_eq(&found, handle)))
 }
 

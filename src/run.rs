@@ -12,6 +12,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -81,9 +82,9 @@ impl Settings {
         self.handle.is_some()
     }
 
-    /// Whether this is the run's handle; cheaper than to clone it and compare.
-    pub(crate) fn is_handle(&self, handle: &Arc<dyn Handle>) -> bool {
-        self.handle.as_ref().is_some_and(|h| Arc::ptr_eq(h, handle))
+    /// Where the run's handle is; null if there is none.
+    pub(crate) fn handle_address(&self) -> *const () {
+        self.handle.as_ref().map_or(ptr::null(), |handle| Arc::as_ptr(handle).cast())
     }
 
     pub(crate) fn has_budget(&self) -> bool {
@@ -130,10 +131,7 @@ impl Drop for Outside {
 /// Counts something outside for the run around, if there is one, and if it asks: only under a virtual clock can it know
 /// that nothing else will happen.
 pub(crate) fn outside() -> Option<Outside> {
-    context::with_root(|root| {
-        let asks = root.with_settings(|s| s.clock.is_virtual());
-        asks.then(|| root.settings().outside_counter())
-    })?
+    context::with_root(|root| root.is_virtual().then(|| root.settings().outside_counter()))?
 }
 
 /// Runs a future to its end on this thread, on the native backend or the one that `TRINE_BACKEND` names.

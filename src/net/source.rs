@@ -101,12 +101,17 @@ struct Lane {
     moved: AtomicBool,
     /// After how many more calls that got all they had room for the next one is not tried at once: see [`RENEWALS`].
     renewals: AtomicU8,
+    /// How often the loop has refused; beyond [`REFUSALS`] it counts the calls in vain since.
+    refusals: AtomicU8,
 }
 
 /// A second call in vain is to be expected after a first one: a peer who sends just as much as fits waits for an answer.
 /// So after so many calls nothing is tried until the loop says so, where that costs less
 /// ([`renew_readable`](Readiness::renew_readable)). Then one is tried, in case that there is always more.
 const RENEWALS: u8 = 31;
+/// A loop that has refused so often, one time after the other, most likely cannot do it. It is asked again when there were 256
+/// calls in vain.
+const REFUSALS: u8 = 4;
 
 /// What is known of a lane, in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +156,7 @@ impl Lane {
             busy: AtomicBool::new(false),
             moved: AtomicBool::new(false),
             renewals: AtomicU8::new(0),
+            refusals: AtomicU8::new(0),
         }
     }
 
@@ -172,7 +178,26 @@ impl Lane {
     }
 
     fn tried_in_vain(&self) {
-        self.renewals.store(RENEWALS, Ordering::Relaxed);
+        let refusals = self.refusals.load(Ordering::Relaxed);
+        if refusals < REFUSALS {
+            self.renewals.store(RENEWALS, Ordering::Relaxed);
+        } else {
+            self.refusals.store(refusals.wrapping_add(1), Ordering::Relaxed);
+        }
+    }
+
+    /// The loop was asked to renew what it said.
+    fn was_renewed(&self, done: bool) {
+        if done {
+            self.refusals.store(0, Ordering::Relaxed);
+            self.set(Known::Drained);
+            return;
+        }
+        let refusals = self.refusals.load(Ordering::Relaxed) + 1;
+        self.refusals.store(refusals, Ordering::Relaxed);
+        if refusals == REFUSALS {
+            self.renewals.store(0, Ordering::Relaxed);
+        }
     }
 }
 
@@ -312,8 +337,8 @@ impl<S: AsSource> Source<S> {
     fn renew(&self, tick: Option<Tick>) {
         let Some(tick) = tick else { return };
         let renew = |readiness: &dyn Readiness| readiness.renew_readable(self.io.as_source(), tick);
-        if self.with_readiness(Direction::Read, renew) == Some(true) {
-            self.lane(Direction::Read).set(Known::Drained);
+        if let Some(done) = self.with_readiness(Direction::Read, renew) {
+            self.lane(Direction::Read).was_renewed(done);
         }
     }
 
@@ -362,6 +387,8 @@ impl<S: AsSource> Source<S> {
                 Err(error) => return Err(error),
             },
         };
+        // Another loop may be able to renew.
+        lane.refusals.store(0, Ordering::Relaxed);
         match &registered {
             Current::Home(_) => lane.moved.store(false, Ordering::Relaxed),
             Current::Away(away) => {
@@ -428,5 +455,32 @@ mod tests {
         ] {
             assert_eq!(Known::unpack(known.pack()), known);
         }
+    }
+
+    #[test]
+    fn a_loop_that_refuses_to_renew_is_asked_no_more_for_a_while() {
+        let lane = Lane::new();
+        let asked = |vain: usize, done: bool| {
+            (0..vain)
+                .filter(|_| {
+                    lane.tried_in_vain();
+                    let asks = lane.takes_renewal();
+                    if asks {
+                        lane.was_renewed(done);
+                    }
+                    asks
+                })
+                .count()
+        };
+        let refusals = usize::from(REFUSALS);
+        assert_eq!(asked(100, true), 100);
+        assert_eq!(lane.known(), Known::Drained);
+        assert_eq!(asked(refusals - 1, false), refusals - 1);
+        assert_eq!(asked(1, true), 1, "one that agrees is asked as before");
+        assert_eq!(asked(200, false), refusals, "not one after the other");
+        assert!(!lane.takes_renewal(), "nor for the calls that came before");
+        assert_eq!(asked(256, false), refusals);
+        assert!(asked(300, true) < 300);
+        assert_eq!(asked(100, true), 100, "once it agrees, all is as before");
     }
 }

@@ -23,13 +23,15 @@ pub(crate) struct Wait {
     at: &'static Location<'static>,
     /// `None`: entered.
     entry: Option<Entry>,
-    /// While it is pending. A virtual clock hears that something outside may end the wait.
-    parked: Option<(Parked, Option<Outside>)>,
+    /// While it is pending.
+    parked: Option<Parked>,
+    /// Likewise: a virtual clock hears that something outside may end the wait.
+    outside: Option<Outside>,
 }
 
 impl Wait {
     pub(crate) fn new(direction: Direction, op: Op, at: &'static Location<'static>) -> Self {
-        Self { direction, op, at, entry: Some(Entry::new()), parked: None }
+        Self { direction, op, at, entry: Some(Entry::new()), parked: None, outside: None }
     }
 
     /// As [`new`](Self::new), for the second half of an operation whose first half was the checkpoint.
@@ -58,9 +60,7 @@ impl Wait {
         ready!(self.poll_entry(cx))?;
         match source.poll(self.direction, cx, attempt) {
             Poll::Ready(result) => {
-                if self.parked.is_some() {
-                    self.parked = None;
-                }
+                self.end();
                 Poll::Ready(result)
             }
             Poll::Pending => self.poll_parked(cx).map(Err),
@@ -70,18 +70,29 @@ impl Wait {
     /// Waits for a cancel.
     fn poll_parked(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let cancelled = match &self.parked {
-            Some((parked, _)) if parked.is_cancelled() => true,
-            Some((parked, _)) if parked.is_current(cx) => false,
+            Some(parked) if parked.is_cancelled() => true,
+            Some(parked) if parked.is_current(cx) => false,
             _ => {
-                let parked = Parked::new(cx, self.op, self.at);
-                self.parked.insert((parked, run::outside())).0.is_cancelled()
+                self.outside = run::outside();
+                self.parked.insert(Parked::new(cx, self.op, self.at)).is_cancelled()
             }
         };
         if cancelled {
-            self.parked = None;
+            self.end();
             return Poll::Ready(park::cancelled().into());
         }
         Poll::Pending
+    }
+
+    /// The wait is over.
+    #[inline]
+    fn end(&mut self) {
+        if self.parked.is_some() {
+            self.parked = None;
+        }
+        if self.outside.is_some() {
+            self.outside = None;
+        }
     }
 }
 

@@ -174,6 +174,17 @@ pub(crate) enum IdleOutcome {
 
 /// Called by the holder when the main task is not runnable.
 pub(crate) fn wait(root: &Root, host: &mut Context<'_>) -> IdleOutcome {
+    // Nobody asks for idleness: only the next timer counts.
+    if !root.is_virtual() && root.idle.borrow().waiters.is_empty() {
+        let deadline = root.timers.borrow_mut().next();
+        return arm(root, host, deadline.and_then(|d| root.with_settings(|s| s.clock.to_std(d))));
+    }
+    wait_in_full(root, host)
+}
+
+#[cold]
+#[inline(never)]
+fn wait_in_full(root: &Root, host: &mut Context<'_>) -> IdleOutcome {
     let settings = root.settings();
     let virtual_clock = settings.clock.mock().cloned();
     let cushion = root.idle.borrow().waiters.iter().map(|w| w.cushion).min();

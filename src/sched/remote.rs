@@ -243,24 +243,30 @@ pub(crate) unsafe fn read_mail(root: &Root, after: &mut After) {
 pub(crate) unsafe fn wake_task(header: *const Header) {
     // SAFETY: by contract.
     unsafe {
-        wake_task_counted(header, false);
+        wake_task_counted(header, (*header).node.home(), false);
     }
 }
 
-/// As [`wake_task`]. `is_counted`: the caller has a count of the slot's home. True: it was passed on.
+/// As [`wake_task`]. `home` is the slot's, nearly always the owner, too. `is_counted`: the caller has a count there. True: it was
+/// passed on.
 ///
 /// # Safety
 /// As [`wake_task`].
 #[inline(always)]
-pub(crate) unsafe fn wake_task_counted(header: *const Header, is_counted: bool) -> bool {
+pub(crate) unsafe fn wake_task_counted(header: *const Header, home: &'static Root, is_counted: bool) -> bool {
     light_fence();
     // SAFETY: mapped by contract; root cells are never unmapped.
     unsafe {
-        let owner = (*header).node.owner();
-        if owner.is_null() {
-            return false;
-        }
-        let root = &*owner;
+        let node = &(*header).node;
+        let root = if node.is_owned_by(home) {
+            home
+        } else {
+            let owner = node.owner();
+            if owner.is_null() {
+                return false;
+            }
+            &*owner
+        };
         if root.was_run_here() {
             if let Some(hold) = root.gate.try_hold() {
                 return wake_idle(header, root, hold, is_counted);
@@ -312,7 +318,7 @@ unsafe fn wake_idle(header: *const Header, root: &'static Root, hold: Hold<'_, M
     unsafe {
         let h = &*header;
         // The count of a root that has ended is not its holder's.
-        if root.has_ended() || !ptr::eq(h.node.owner(), root) {
+        if root.has_ended() || !h.node.is_owned_by(root) {
             drop(hold);
             sweep(root);
             return push_elsewhere(header, is_counted);

@@ -39,6 +39,7 @@ use std::mem;
 use std::ptr;
 use std::sync::Arc;
 use std::task::Waker;
+use trine_backend::Handle;
 
 /// Polls of tasks in one turn, before the host gets its thread back; this many after the first one.
 const BUDGET: i32 = 1023;
@@ -104,6 +105,8 @@ pub(crate) struct Root {
     host: RefCell<Option<Arc<Waker>>>,
     /// Its identity, to compare with: it lives for as long as this stands here.
     host_identity: Cell<Identity>,
+    /// Where the handle of the settings is, to be known again.
+    handle: Cell<*const ()>,
 }
 
 /// How the tasks of a root are run.
@@ -172,6 +175,7 @@ impl Root {
             host_refused: Cell::new(false),
             host: RefCell::new(None),
             host_identity: Cell::new(Identity::NONE),
+            handle: Cell::new(ptr::null()),
         }
     }
 
@@ -194,6 +198,7 @@ impl Root {
         root.host_limits.set(false);
         root.next_id.set(next_task_ids());
         root.now.set(settings.clock.now());
+        root.handle.set(settings.handle_address());
         *root.settings.borrow_mut() = Some(settings);
         root.main_woken.set(true);
         root.gate.open();
@@ -250,6 +255,7 @@ impl Root {
         // SAFETY: as above.
         unsafe { remote::read_mail(self, &mut after) };
         let settings = self.settings.borrow_mut().take();
+        self.handle.set(ptr::null());
         let host = self.host.borrow_mut().take();
         self.host_identity.set(Identity::NONE);
         // Of tasks that yielded in the last pass: they count on this root.
@@ -434,6 +440,11 @@ impl Root {
         f(self.settings.borrow().as_ref().expect("a root in use has settings"))
     }
 
+    /// Whether this is the handle of the settings.
+    pub(crate) fn is_handle(&self, handle: &Arc<dyn Handle>) -> bool {
+        ptr::eq(self.handle.get(), Arc::as_ptr(handle).cast())
+    }
+
     /// Makes a timer of a duration, in nanoseconds. It begins now, which a real clock is asked for at the end of the pass. A
     /// virtual one may be moved until then, and costs nothing to be asked.
     #[inline(always)]
@@ -583,6 +594,7 @@ impl Root {
     #[cold]
     pub(super) fn rehost(&self) -> bool {
         let Some(settings) = self.settings().moved() else { return false };
+        self.handle.set(settings.handle_address());
         let old = self.settings.borrow_mut().replace(settings);
         let alarm = self.idle.borrow_mut().forget_alarm();
         // SAFETY: this thread holds the root; its main task is alive.

@@ -430,6 +430,10 @@ pub(crate) unsafe fn queue_held(header: *const Header, root: &'static Root) -> B
         if !core.push_ready(h) {
             return Beyond::Nobody;
         }
+        if let Some(parent) = core.parent_at_home_in(root) {
+            at = parent;
+            continue;
+        }
         match core.parent() {
             Some(WakeRef::Task(slot)) if ptr::eq(slot.get().owner(), root) => at = slot.as_ptr().cast(),
             Some(parent) => return Beyond::Parent(parent),

@@ -74,7 +74,7 @@ unsafe fn wake_once_elsewhere(header: *const Header) {
         if node.owner() == context::root() || home.counts_wakers() {
             wake_by_ref(header.cast());
             drop_waker(header.cast());
-        } else if !remote::wake_task_counted(header, true) {
+        } else if !remote::wake_task_counted(header, home, true) {
             // Else the waker's count went on to the stack, with the last look at the slot here.
             Root::count_dec(home);
         }

@@ -8,7 +8,8 @@
 
 use super::CoreSlot;
 use crate::sched::context;
-use crate::sched::node::SlotRef;
+use crate::sched::node::{Node, SlotRef};
+use crate::sched::root::Root;
 use crate::task::header::{self, Header};
 use crate::task::wake::{self, WakeRef};
 use std::ptr;
@@ -56,10 +57,21 @@ impl CoreSlot {
     /// The parent, if it is a task that is at home here, which is then to be queued.
     #[inline(always)]
     pub(crate) fn parent_at_home(&self) -> Option<*const Header> {
+        self.parent_if(Node::is_at_home_here)
+    }
+
+    /// As [`CoreSlot::parent_at_home`], in `root`, which this thread holds for a moment.
+    #[inline(always)]
+    pub(crate) fn parent_at_home_in(&self, root: &Root) -> Option<*const Header> {
+        self.parent_if(|node| node.is_at_home(root))
+    }
+
+    #[inline(always)]
+    fn parent_if(&self, is_at_home: impl FnOnce(&Node) -> bool) -> Option<*const Header> {
         let task = self.parent_task.get();
         // SAFETY: `parent` keeps it mapped. Should another task live there by now that does not poll this nursery, it is woken for
         // nothing: then the nursery was moved away from its task, and is polled by whoever has it before it waits again.
-        let is_at_home = !task.is_null() && unsafe { (*task).node.is_at_home_here() };
+        let is_at_home = !task.is_null() && is_at_home(unsafe { &(*task).node });
         is_at_home.then_some(task)
     }
 

@@ -99,6 +99,14 @@ impl Node {
         if stay == context::number() { context::root() } else { stays::owner(stay) }
     }
 
+    /// Does it belong to `root`? Cheaper than to ask for the owner, where the answer is most often yes.
+    #[inline(always)]
+    pub(crate) fn is_owned_by(&self, root: &Root) -> bool {
+        let stay = self.stay();
+        let is_owner = stay == root.number || stays::is_away(stay) && ptr::eq(stays::owner(stay), root);
+        is_owner && self.flags() & FREE == 0
+    }
+
     #[inline(always)]
     pub(crate) fn is_free(&self) -> bool {
         self.flags() & FREE != 0
