@@ -51,9 +51,23 @@ pub(crate) struct ScopeShared {
 
 impl ScopeShared {
     fn new(deadline: Deadline) -> Arc<Self> {
-        let state =
-            State { phase: Phase::New, called: None, deadline, shield: false, caught: false, slot: None, clock: None };
-        Arc::new(Self { is_claimed: AtomicBool::new(false), state: Mutex::new(state) })
+        let shared = Arc::<Self>::new_uninit();
+        // SAFETY: nobody else has it yet.
+        unsafe {
+            let place = Arc::as_ptr(&shared).cast_mut().cast::<Self>();
+            let deadline = deadline.by_words();
+            let state = State {
+                phase: Phase::New,
+                called: None,
+                deadline,
+                shield: false,
+                caught: false,
+                slot: None,
+                clock: None,
+            };
+            place.write(Self { is_claimed: AtomicBool::new(false), state: Mutex::new(state) });
+            shared.assume_init()
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -81,7 +95,7 @@ impl ScopeShared {
             }
         }
         state.clock = Some(clock);
-        (state.shield, state.deadline, state.called.clone())
+        (state.shield, state.deadline.by_words(), state.called.clone())
     }
 
     /// The tree's half was cancelled.

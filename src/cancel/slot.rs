@@ -131,7 +131,7 @@ impl ScopeSlot {
             if shield {
                 self.node.begin(root, node::SHIELD);
             }
-            self.deadline.set(deadline);
+            self.deadline.set(deadline.by_words());
             called = reason;
             *self.shared.borrow_mut() = Some(shared);
         }
