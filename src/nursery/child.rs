@@ -80,13 +80,14 @@ pub(super) unsafe fn abandon<E: TaskError>(h: *const Header) -> Wakes {
     unsafe { store_error(&*h, E::from(park::cancelled())) }
 }
 
-/// Makes a child of `fut` in `core`. The header comes back.
+/// Makes a child of `fut` in `core`. The header comes back. `fut` would be leaked if the pool panicked, as it
+/// may where an allocation that fails does.
 ///
 /// # Safety
 /// This thread holds `root`, the owner of `core`; the errors of `core` are of type `E`; whatever `fut` borrows lives
 /// until the nursery has ended or dropped it.
 #[inline(always)]
-pub(crate) unsafe fn spawn_task<F, E>(core: &CoreSlot, root: &Root, fut: F) -> *const Header
+pub(crate) unsafe fn spawn_task<F, E>(core: &CoreSlot, root: &Root, fut: ManuallyDrop<F>) -> *const Header
 where
     F: Future<Output = Result<(), E>>,
     E: TaskError,
@@ -105,11 +106,11 @@ where
     E: TaskError,
 {
     // SAFETY: by contract.
-    unsafe { place_fitting::<F, E, false>(core, root, fut) }
+    unsafe { place_fitting::<F, E, false>(core, root, ManuallyDrop::new(fut)) }
 }
 
 #[inline(always)]
-unsafe fn place_fitting<F, E, const IS_CHILD: bool>(core: &CoreSlot, root: &Root, fut: F) -> *const Header
+unsafe fn place_fitting<F, E, const IS_CHILD: bool>(core: &CoreSlot, root: &Root, fut: ManuallyDrop<F>) -> *const Header
 where
     F: Future<Output = Result<(), E>>,
     E: TaskError,
@@ -119,13 +120,14 @@ where
         if const { fits::<F>() } {
             place::<F, E, IS_CHILD>(core, root, fut)
         } else {
-            place::<Pin<Box<F>>, E, IS_CHILD>(core, root, Box::pin(fut))
+            let fut = Box::pin(ManuallyDrop::into_inner(fut));
+            place::<Pin<Box<F>>, E, IS_CHILD>(core, root, ManuallyDrop::new(fut))
         }
     }
 }
 
 #[inline(always)]
-unsafe fn place<F, E, const IS_CHILD: bool>(core: &CoreSlot, root: &Root, fut: F) -> *const Header
+unsafe fn place<F, E, const IS_CHILD: bool>(core: &CoreSlot, root: &Root, fut: ManuallyDrop<F>) -> *const Header
 where
     F: Future<Output = Result<(), E>>,
     E: TaskError,
@@ -134,7 +136,7 @@ where
     // SAFETY: the class has room for the cell.
     unsafe {
         let slot = root.pool.begin_task(root, vtable, &core.group);
-        ptr::write(Child::<F, E, IS_CHILD>::fut(slot), fut);
+        ptr::write(Child::<F, E, IS_CHILD>::fut(slot), ManuallyDrop::into_inner(fut));
         core.adopt_new(&*slot, &core.group, root);
         slot
     }

@@ -85,7 +85,7 @@ impl<F: Future<Output = Result<T, E>>, T, E: TaskError> Spawned<F, T, E> {
 pub(super) unsafe fn spawn_with_handle<'scope, F, T, E>(
     core: &CoreSlot,
     root: &Root,
-    fut: F,
+    fut: ManuallyDrop<F>,
     name: Name,
 ) -> Handle<'scope, T>
 where
@@ -97,10 +97,12 @@ where
         if const { fits::<F, T>() } {
             place::<F, T, E>(core, root, fut, name)
         } else if const { fits::<Pin<Box<F>>, T>() } {
-            place::<Pin<Box<F>>, T, E>(core, root, Box::pin(fut), name)
+            let fut = Box::pin(ManuallyDrop::into_inner(fut));
+            place::<Pin<Box<F>>, T, E>(core, root, ManuallyDrop::new(fut), name)
         } else {
             let apart = Apart::new();
-            let h = &*spawn_task::<_, E>(core, root, Joined::new(fut, apart.clone()));
+            let joined = Joined::new(ManuallyDrop::into_inner(fut), apart.clone());
+            let h = &*spawn_task::<_, E>(core, root, ManuallyDrop::new(joined));
             apart.bind(h);
             let handle = Handle::apart(apart);
             introduce(h, root, name);
@@ -111,7 +113,7 @@ where
 
 #[track_caller]
 #[inline(always)]
-unsafe fn place<'scope, F, T, E>(core: &CoreSlot, root: &Root, fut: F, name: Name) -> Handle<'scope, T>
+unsafe fn place<'scope, F, T, E>(core: &CoreSlot, root: &Root, fut: ManuallyDrop<F>, name: Name) -> Handle<'scope, T>
 where
     F: Future<Output = Result<T, E>>,
     E: TaskError,
@@ -122,7 +124,7 @@ where
         let slot = root.pool.begin_task(root, vtable, &core.group);
         let head = slot.cast::<JoinHead<T>>();
         JoinCell::init_at((&raw const (*head).join).cast_mut(), root, Location::caller());
-        ptr::write(Spawned::<F, T, E>::fut(slot), fut);
+        ptr::write(Spawned::<F, T, E>::fut(slot), ManuallyDrop::into_inner(fut));
         // First: it must leave the slot also if an instrument panics.
         let handle = Handle::new(head);
         core.adopt_new(&*slot, &core.group, root);

@@ -37,6 +37,7 @@ use crate::task::{is_polled_within, wake};
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::panic::{Location, resume_unwind};
 use std::pin::Pin;
 use std::ptr;
@@ -262,7 +263,7 @@ impl<'scope, P, E: TaskError + From<StartError>> Inner<'scope, P, E> {
             unsafe {
                 self.core = CoreSlot::open(self.errors.as_ptr(), None, self.at);
                 let root = &*context::root();
-                let h = &*spawn_task::<_, E>(&*self.core, root, fut);
+                let h = &*spawn_task::<_, E>(&*self.core, root, ManuallyDrop::new(fut));
                 introduce(h, root, self.name.take());
                 let child = SlotRef::new(&h.node);
                 let phase = {

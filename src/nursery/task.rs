@@ -13,6 +13,7 @@ use crate::task::header::Header;
 use crate::task::local::Locals;
 use std::borrow::Cow;
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -112,7 +113,7 @@ where
     let locals = current_locals();
     Box::new(move |core, root| {
         // SAFETY: run by the nursery that the job was left for, in its poll.
-        let h = unsafe { &*spawn_task::<F, E>(core, root, fut) };
+        let h = unsafe { &*spawn_task::<F, E>(core, root, ManuallyDrop::new(fut)) };
         introduce(h, root, name);
         give_locals(h, locals);
         then(h);
@@ -134,21 +135,29 @@ where
     F: Future<Output = Result<(), E>>,
     E: TaskError,
 {
+    let fut = ManuallyDrop::new(fut);
     match shared.here() {
         Some((core, root)) => {
             // SAFETY: held; the future lives as long as the nursery by the caller's bounds.
             let h = unsafe { &*spawn_task::<F, E>(core, root, fut) };
             introduce(h, root, name);
         }
-        None => remotely(shared, Box::new(fut), name, |_| ()),
+        None => remotely(shared, boxed(fut), name, |_| ()),
     }
+}
+
+/// A box of it, which drops it as usual.
+fn boxed<F>(fut: ManuallyDrop<F>) -> Box<F> {
+    // SAFETY: the same in memory.
+    unsafe { Box::from_raw(Box::into_raw(Box::new(fut)).cast()) }
 }
 
 /// Leaves a job for the nursery.
 ///
-/// The future comes in a box, so that its callers know nobody to whom its address on the stack was given: they write it into its
-/// slot from registers then. Else it is put together on the stack and copied, with loads that are wider than the stores
-/// just before, for which a processor waits until those are through.
+/// The future comes in a box, so that its callers know nobody to whom its address on the stack was given, nor, since it is a
+/// `ManuallyDrop` there, anybody who would drop it if something panicked: they write it into its slot from registers then. Else it
+/// is put together on the stack and copied, with loads that are wider than the stores just before, for which a processor waits
+/// until those are through.
 #[cold]
 fn remotely<F, E>(shared: &Shared<E>, fut: Box<F>, name: Name, then: impl FnOnce(&Header))
 where
@@ -168,7 +177,7 @@ where
     let job: ScopedJob<'_> = Box::new(move |core, root| {
         let (fut, then, locals) = parts.get();
         // SAFETY: run by the nursery that the job was left for, in its poll.
-        let h = unsafe { &*spawn_task::<F, E>(core, root, *fut) };
+        let h = unsafe { &*spawn_task::<F, E>(core, root, ManuallyDrop::new(*fut)) };
         introduce(h, root, name);
         give_locals(h, locals);
         then(h);
@@ -185,10 +194,11 @@ where
     E: TaskError,
     T: 'scope,
 {
+    let fut = ManuallyDrop::new(fut);
     match shared.here() {
         // SAFETY: held; future and value live as long as the nursery by the caller's bounds.
         Some((core, root)) => unsafe { spawn_with_handle::<F, T, E>(core, root, fut, name) },
-        None => spawn_remotely(shared, Box::new(fut), name),
+        None => spawn_remotely(shared, boxed(fut), name),
     }
 }
 
