@@ -54,7 +54,9 @@ impl Root {
         moved: bool,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Turn<T> {
+        // Dropped in the order that is the reverse of this: the result needs no place of its own meanwhile.
         let _frame = Frame::enter_root(self);
+        let _hold = hold;
         self.thread.store(context::pointer().cast_mut(), std::sync::atomic::Ordering::Relaxed);
         let main = self.main.get();
         context::ambient(|a| {
@@ -76,8 +78,8 @@ impl Root {
         if moved {
             self.rehost();
         }
-        let grant = self.host_limits.get().then(|| Grant::begin(self));
-        let result = loop {
+        let _grant = self.host_limits.get().then(|| Grant::begin(self));
+        loop {
             self.take_in();
             self.expire();
             // Asked by the host alone is no activity, or a look at the reactor that takes several polls would begin anew
@@ -130,10 +132,7 @@ impl Root {
                 }
                 IdleOutcome::Deadlock => break Turn::Deadlock(crate::inspect::tree()),
             }
-        };
-        drop(grant);
-        drop(hold);
-        result
+        }
     }
 
     /// Cancels the scopes and wakes the sleepers whose time has come: all of them, before any task runs.
