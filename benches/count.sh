@@ -61,6 +61,8 @@ table() {
     line "yield, 100 tasks" yield-100 2000 12000
     line "spawn one and join" spawn-one 1000 6000
     line "spawn and join, 1,000 children" spawn-1k 2000 12000
+    line "nursery with one child" nursery-one 1000 6000
+    line "spawn a child, let it wait, cancel it and join" cancel-100k 2000 12000
     line "ping-pong round trip" ping-pong 1000 6000
     line "stream, capacity 0" stream-0 1000 6000
     line "stream, capacity 1" stream-1 1000 6000
@@ -84,6 +86,8 @@ record() {
 guarded() {
     record spawn-one 1000 6000
     record spawn-1k 2000 12000
+    record nursery-one 1000 6000
+    record cancel-100k 2000 12000
     record yield-1 2000 12000
     record yield-100 2000 12000
     record ping-pong 1000 6000
