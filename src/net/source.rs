@@ -19,7 +19,7 @@
 use std::io;
 use std::mem;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
@@ -102,16 +102,16 @@ struct Lane {
     /// After how many more calls that got all they had room for the next one is not tried at once: see [`RENEWALS`].
     renewals: AtomicU8,
     /// How often the loop has refused; beyond [`REFUSALS`] it counts the calls in vain since.
-    refusals: AtomicU8,
+    refusals: AtomicU16,
 }
 
 /// A second call in vain is to be expected after a first one: a peer who sends just as much as fits waits for an answer.
 /// So after so many calls nothing is tried until the loop says so, where that costs less
 /// ([`renew_readable`](Readiness::renew_readable)). Then one is tried, in case that there is always more.
 const RENEWALS: u8 = 31;
-/// A loop that has refused so often, one time after the other, most likely cannot do it. It is asked again when there were 256
-/// calls in vain.
-const REFUSALS: u8 = 4;
+/// A loop that has refused so often, one time after the other, most likely cannot do it. One that can may refuse at most events by
+/// design, as the native one does: often enough that it would have agreed. It is asked again when there were 65,536 calls in vain.
+const REFUSALS: u16 = 64;
 
 /// What is known of a lane, in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +156,7 @@ impl Lane {
             busy: AtomicBool::new(false),
             moved: AtomicBool::new(false),
             renewals: AtomicU8::new(0),
-            refusals: AtomicU8::new(0),
+            refusals: AtomicU16::new(0),
         }
     }
 
@@ -477,10 +477,53 @@ mod tests {
         assert_eq!(lane.known(), Known::Drained);
         assert_eq!(asked(refusals - 1, false), refusals - 1);
         assert_eq!(asked(1, true), 1, "one that agrees is asked as before");
-        assert_eq!(asked(200, false), refusals, "not one after the other");
+        assert_eq!(asked(200, false), refusals, "one refusal after the other");
         assert!(!lane.takes_renewal(), "nor for the calls that came before");
-        assert_eq!(asked(256, false), refusals);
-        assert!(asked(300, true) < 300);
+        assert_eq!(asked(1 << 16, false), refusals);
+        assert!(asked(1 << 16, true) < 1 << 16);
         assert_eq!(asked(100, true), 100, "once it agrees, all is as before");
+    }
+
+    /// The loop refuses most events by design; so who takes refusals for an answer too early never gets another one.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[test]
+    fn a_peer_who_fills_the_buffer_each_time_is_soon_read_without_a_call_in_vain() {
+        use std::future::poll_fn;
+        use std::io::{Read, Write};
+
+        const SIZE: usize = 16;
+        const REQUESTS: usize = 400;
+        // Whatever came before the first one: a wait, or a request that was there already.
+        for waits_first in [true, false] {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            peer.set_nodelay(true).unwrap();
+            let stream = listener.accept().unwrap().0;
+            stream.set_nonblocking(true).unwrap();
+            let source = Source::new(stream);
+            let in_vain = std::cell::Cell::new(0);
+            let poll = |cx: &mut Context<'_>| {
+                source.poll(Direction::Read, cx, |mut stream: &std::net::TcpStream| {
+                    let mut buffer = [0; SIZE];
+                    let read = stream.read(&mut buffer).inspect_err(|_| in_vain.set(in_vain.get() + 1))?;
+                    Ok(Done { value: read, drained: read < SIZE })
+                })
+            };
+            crate::Builder::new().backend("native".parse().unwrap()).run(async {
+                for request in 0..REQUESTS {
+                    if waits_first || request > 0 {
+                        poll_fn(|cx| {
+                            assert!(poll(cx).is_pending());
+                            Poll::Ready(())
+                        })
+                        .await;
+                    }
+                    peer.write_all(&[1; SIZE]).unwrap();
+                    assert_eq!(poll_fn(poll).await.unwrap(), SIZE);
+                }
+            });
+            let in_vain = in_vain.get();
+            assert!(in_vain < REQUESTS / 4, "{in_vain} of {REQUESTS} calls were in vain");
+        }
     }
 }

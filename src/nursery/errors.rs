@@ -30,6 +30,11 @@ impl<E> Errors<E> {
         errors.push(e);
     }
 
+    /// Is there nothing, and no room for it?
+    pub(crate) fn is_unused(&self) -> bool {
+        self.0.borrow().capacity() == 0
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.borrow().is_empty()
     }

@@ -14,7 +14,7 @@ const STEP: usize = 64;
 const LARGEST: usize = 1024;
 const CLASSES: usize = LARGEST / STEP;
 /// How many bytes of a class a thread keeps. None where a sanitizer is to see that nobody uses what was given back.
-const KEPT: usize = if cfg!(any(loom, trine_tsan, trine_asan)) { 0 } else { 8 << 10 };
+const KEPT: usize = if cfg!(any(loom, miri, trine_tsan, trine_asan)) { 0 } else { 8 << 10 };
 
 /// How many blocks of each class that is.
 const LIMITS: [usize; CLASSES] = {

@@ -243,9 +243,10 @@ where
     }
 
     fn has_nothing(&self) -> bool {
-        // Its tasks are gone, and with them body, errors and value. Jobs come with an inbox.
         // SAFETY: not borrowed further.
-        self.is_over() && unsafe { (*self.outcome.as_ptr()).is_none() }
+        let has_nothing = self.is_over() && unsafe { (*self.outcome.as_ptr()).is_none() };
+        debug_assert!(!has_nothing || self.is_empty(), "its tasks are gone, and with them body, errors and value");
+        has_nothing
     }
 
     fn close(&self) {
@@ -442,6 +443,19 @@ where
             resume_unwind(panic);
         }
         M::result(finished)
+    }
+
+    /// Is there nothing in it that would have to be dropped? For debug builds, which look.
+    fn is_empty(&self) -> bool {
+        let shared = self.shared();
+        // SAFETY: none of them is borrowed: the nursery has ended.
+        let (is_done, has_value, has_scope) = unsafe {
+            let has_scope = (*self.scope.as_ptr()).is_some();
+            (matches!(*self.stage.get(), Stage::Done), (*self.value.as_ptr()).is_some(), has_scope)
+        };
+        // Jobs come with an inbox.
+        let has_jobs = shared.remote.try_lock().is_ok_and(|remote| remote.capacity() > 0);
+        is_done && !has_value && !has_scope && !has_jobs && shared.errors.is_unused()
     }
 
     /// It has ended by itself, and nobody else knows it.

@@ -54,7 +54,8 @@ impl Root {
         moved: bool,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Turn<T> {
-        // Dropped in the order that is the reverse of this: the result needs no place of its own meanwhile.
+        // Dropped in the order that is the reverse of this: the result needs no place of its own meanwhile. (It is leaked if a host
+        // panics when it is told that the turn has ended.)
         let _frame = Frame::enter_root(self);
         let _hold = hold;
         self.thread.store(context::pointer().cast_mut(), std::sync::atomic::Ordering::Relaxed);
