@@ -32,7 +32,9 @@ impl<E> Errors<E> {
 
     /// Is there nothing, and no room for it?
     pub(crate) fn is_unused(&self) -> bool {
-        self.0.borrow().capacity() == 0
+        let errors = self.0.borrow();
+        // One of errors without a size says that it has room for any number.
+        errors.is_empty() && (size_of::<E>() == 0 || errors.capacity() == 0)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
