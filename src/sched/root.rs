@@ -10,8 +10,9 @@
 //! - A cell is recycled when it has ended and its count is zero: no slot of its memory is in use or referred to, no
 //!   node is owned by it.
 //!
-//! What it does when its host polls it is in [`turn`](self::turn).
+//! What it does when its host polls it is in [`turn`](self::turn), what it knows of its host in [`host`](self::host).
 
+mod host;
 mod turn;
 
 pub(crate) use turn::Turn;
@@ -39,7 +40,6 @@ use std::mem;
 use std::ptr;
 use std::sync::Arc;
 use std::task::Waker;
-use trine_backend::Handle;
 
 /// Polls of tasks in one turn, before the host gets its thread back; this many after the first one.
 const BUDGET: i32 = 1023;
@@ -198,8 +198,8 @@ impl Root {
         root.host_limits.set(false);
         root.next_id.set(next_task_ids());
         root.now.set(settings.clock.now());
-        root.handle.set(settings.handle_address());
-        *root.settings.borrow_mut() = Some(settings);
+        let before = root.exchange_settings(Some(settings));
+        debug_assert!(before.is_none(), "taken when a root ends");
         root.main_woken.set(true);
         root.gate.open();
         let frame = Frame::enter_root(root);
@@ -254,8 +254,7 @@ impl Root {
         self.gate.shut();
         // SAFETY: as above.
         unsafe { remote::read_mail(self, &mut after) };
-        let settings = self.settings.borrow_mut().take();
-        self.handle.set(ptr::null());
+        let settings = self.exchange_settings(None);
         let host = self.host.borrow_mut().take();
         self.host_identity.set(Identity::NONE);
         // Of tasks that yielded in the last pass: they count on this root.
@@ -432,19 +431,6 @@ impl Root {
 
     // ---- holder's half ----
 
-    pub(crate) fn settings(&self) -> Arc<Settings> {
-        self.settings.borrow().clone().expect("a root in use has settings")
-    }
-
-    pub(crate) fn with_settings<R>(&self, f: impl FnOnce(&Settings) -> R) -> R {
-        f(self.settings.borrow().as_ref().expect("a root in use has settings"))
-    }
-
-    /// Whether this is the handle of the settings.
-    pub(crate) fn is_handle(&self, handle: &Arc<dyn Handle>) -> bool {
-        ptr::eq(self.handle.get(), Arc::as_ptr(handle).cast())
-    }
-
     /// Makes a timer of a duration, in nanoseconds. It begins now, which a real clock is asked for at the end of the pass. A
     /// virtual one may be moved until then, and costs nothing to be asked.
     #[inline(always)]
@@ -542,66 +528,6 @@ impl Root {
         x ^= x << 17;
         self.seed.set(x);
         ((u128::from(x.wrapping_mul(0x2545_f491_4f6c_dd1d)) * n as u128) >> 64) as usize
-    }
-
-    /// The waker that the bell has, or is about to get by a turn. Holder only.
-    pub(super) fn host(&self) -> Option<Arc<Waker>> {
-        self.host.borrow().clone()
-    }
-
-    /// Whether this is the waker that the bell has. Holder only.
-    fn knows_host(&self, waker: &Waker) -> bool {
-        self.host_identity.get() == Identity::of(waker)
-    }
-
-    /// True: there was another one. Runs foreign code, so nobody holds the root but for a moment.
-    #[cold]
-    fn set_host(&self, waker: &Waker) -> bool {
-        let new = Arc::new(waker.clone());
-        let old = self.bell.set_host(Some(Arc::clone(&new)));
-        let known = {
-            let _hold = self.hold();
-            self.host_identity.set(Identity::of(&new));
-            self.host.replace(Some(new))
-        };
-        drop(known);
-        old.is_some()
-    }
-
-    /// Whether the host lets a nursery poll another task after its first one, which it always polls: so a neighbour who
-    /// spends the budget first cannot starve the tree, however deep what is runnable lies. A host that never said no is not
-    /// asked: it costs one pass in vain to learn that it does, and most hosts have no say.
-    #[inline(always)]
-    pub(crate) fn host_has_budget(&self) -> bool {
-        !self.host_limits.get() || self.ask_host()
-    }
-
-    #[inline(never)]
-    fn ask_host(&self) -> bool {
-        let has_budget = self.with_settings(|s| s.has_budget());
-        if !has_budget {
-            self.host_limits.set(true);
-            self.host_refused.set(true);
-            if !self.is_special() {
-                self.special.set(Special::Limited);
-            }
-        }
-        has_budget
-    }
-
-    /// Looks again for what serves a tree that was given to nobody in particular: its executor may be another one, or
-    /// what served it is gone. True: it is something else now. Everything that waits registers anew.
-    #[cold]
-    pub(super) fn rehost(&self) -> bool {
-        let Some(settings) = self.settings().moved() else { return false };
-        self.handle.set(settings.handle_address());
-        let old = self.settings.borrow_mut().replace(settings);
-        let alarm = self.idle.borrow_mut().forget_alarm();
-        // SAFETY: this thread holds the root; its main task is alive.
-        let wakes = unsafe { super::node::wake_inside(self.main.get().cast()) };
-        drop((old, alarm));
-        wakes.wake();
-        true
     }
 
     /// Looks at the notifications during a long poll, for a checkpoint that must see a cancel from another thread.

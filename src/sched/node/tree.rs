@@ -134,10 +134,8 @@ pub(crate) unsafe fn retire_plainly(n: &Node, before: u16, after: u16) -> bool {
     if n.flags() & FLAGS != before || n.has_inner() || n.holds.get() != 0 {
         return false;
     }
-    n.set_flags(after | FREE);
-    n.next_generation();
-    // SAFETY: by contract. Last, since it writes elsewhere.
-    unsafe { leave_ring(n) };
+    // SAFETY: by contract.
+    unsafe { retire_unlooked(n, after) };
     true
 }
 
@@ -148,9 +146,17 @@ pub(crate) unsafe fn retire_plainly(n: &Node, before: u16, after: u16) -> bool {
 #[inline(always)]
 pub(crate) unsafe fn retire_known(n: &Node) {
     debug_assert!(n.is_plain() && !n.has_inner());
-    n.set_flags(FREE);
-    n.next_generation();
     // SAFETY: by contract.
+    unsafe { retire_unlooked(n, 0) };
+}
+
+/// # Safety
+/// As [`retire_plainly`]; that found nothing against it.
+#[inline(always)]
+unsafe fn retire_unlooked(n: &Node, after: u16) {
+    n.set_flags(after | FREE);
+    n.next_generation();
+    // SAFETY: by contract. Last, since it writes elsewhere.
     unsafe { leave_ring(n) };
 }
 
