@@ -446,7 +446,7 @@ pub(crate) unsafe fn queue_held(header: *const Header, root: &'static Root) -> B
 /// This thread holds the owner; the task is `APART`.
 #[cold]
 #[inline(never)]
-unsafe fn wake_apart(h: &Header) {
+pub(crate) unsafe fn wake_apart(h: &Header) {
     if !h.has(QUEUED | DONE) {
         h.set(QUEUED);
         // SAFETY: by contract.
@@ -454,37 +454,54 @@ unsafe fn wake_apart(h: &Header) {
     }
 }
 
-/// Queues a task and, as far up as needed, the tasks that its nursery is polled by.
+/// How far up a wake came by queueing tasks ([`climb`]).
+pub(crate) enum Climbed<'a> {
+    /// As far as it had to.
+    Done,
+    /// To one that is `APART`.
+    Apart(&'a Header),
+    /// To a nursery, which was woken. Its parent is no task, or not at home here.
+    Nursery(&'a Core),
+}
+
+/// Queues a task and, as far up as needed, the tasks that its nursery is polled by. Calls nothing.
 ///
 /// # Safety
-/// This thread holds the owner of `header`.
+/// As [`wake_local`].
 #[inline(always)]
-pub(crate) unsafe fn wake_local(header: *const Header) {
-    let mut at = header;
+pub(crate) unsafe fn climb<'a>(header: *const Header) -> Climbed<'a> {
+    // SAFETY: mapped by contract.
+    let mut h = unsafe { &*header };
     loop {
-        // SAFETY: alive: a nursery's parent task is kept mapped by the nursery, and a finished one is `DONE`.
-        let h = unsafe { &*at };
         let flags = h.node.flags();
         if flags & (QUEUED | DONE | APART) != 0 {
-            if flags & APART != 0 {
-                // SAFETY: this thread holds the root.
-                unsafe { wake_apart(h) };
-            }
-            return;
+            return if flags & APART != 0 { Climbed::Apart(h) } else { Climbed::Done };
         }
         h.node.set_flags(flags | QUEUED);
         // SAFETY: a nursery outlives the use of its children's slots.
-        let core = unsafe { h.core_around() };
+        let core: &Core = unsafe { h.core_around() };
         if !core.push_ready(h) {
-            return;
+            return Climbed::Done;
         }
-        if let Some(parent) = core.parent_at_home() {
-            at = parent;
-            continue;
+        match core.parent_at_home() {
+            // Mapped: kept so by the nursery. One that has ended is `DONE`.
+            Some(parent) => h = parent,
+            None => return Climbed::Nursery(core),
         }
-        match core.tell_parent() {
-            Some(parent) => at = parent,
-            None => return,
-        }
+    }
+}
+
+/// Wakes a task, all the way up.
+///
+/// # Safety
+/// This thread holds the owner of `header`, or it is free; it is mapped.
+#[inline(always)]
+pub(crate) unsafe fn wake_local(header: *const Header) {
+    // SAFETY: by contract.
+    match unsafe { climb(header) } {
+        Climbed::Done => {}
+        // SAFETY: this thread holds the root.
+        Climbed::Apart(h) => unsafe { wake_apart(h) },
+        Climbed::Nursery(core) => core.wake_parent(),
     }
 }

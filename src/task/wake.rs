@@ -8,7 +8,8 @@
 //! 4. A waker that outlives its task may meet another task in the same slot: a spurious wake, which every future must
 //!    tolerate anyway.
 
-use super::header::{self, Header};
+use super::header::{self, Climbed, Header};
+use crate::nursery::core::Core;
 use crate::sched::context::{self, Frame};
 use crate::sched::node::SlotRef;
 use crate::sched::remote;
@@ -19,12 +20,17 @@ use std::task::{RawWaker, RawWakerVTable, Waker};
 
 static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
 
+// These four are called through a table. In the common case they call nothing, and so save no registers.
+
 unsafe fn clone(data: *const ()) -> RawWaker {
     let header = data.cast::<Header>();
-    // SAFETY: the waker that is cloned keeps the slot mapped.
+    // SAFETY: the waker that is cloned keeps the slot mapped; the context's root is held.
     unsafe {
-        let home = (*header).node.home();
-        home.count_inc();
+        if !(*header).node.is_at_home_here() {
+            return clone_elsewhere(header);
+        }
+        let home = &*context::root();
+        home.count_inc_here();
         if home.counts_wakers() {
             home.escaped_inc();
         }
@@ -32,20 +38,57 @@ unsafe fn clone(data: *const ()) -> RawWaker {
     RawWaker::new(data, &VTABLE)
 }
 
+/// As `clone`, of a task that is not at home here.
+///
+/// # Safety
+/// As `clone`.
+#[inline(never)]
+unsafe fn clone_elsewhere(header: *const Header) -> RawWaker {
+    // SAFETY: by contract.
+    let home = unsafe { (*header).node.home() };
+    home.count_inc();
+    if home.counts_wakers() {
+        home.escaped_inc();
+    }
+    RawWaker::new(header.cast(), &VTABLE)
+}
+
 unsafe fn wake(data: *const ()) {
     let header = data.cast::<Header>();
-    // SAFETY: the waker keeps the slot mapped.
+    // SAFETY: the waker keeps the slot mapped. This thread holds the owner, or it is free, and so `DONE`.
     unsafe {
-        if (*header).node.is_at_home_here() {
-            let home = &*context::root();
-            // Also if somebody else's waker panics.
-            let _count = Escaped(home);
-            // SAFETY: this thread holds the owner, or it is free, and so `DONE`.
-            header::wake_local(header);
-        } else {
-            wake_once_elsewhere(header);
+        if !(*header).node.is_at_home_here() {
+            return wake_once_elsewhere(header);
+        }
+        let home = &*context::root();
+        if home.counts_wakers() {
+            return wake_once_here(header, home);
+        }
+        match header::climb(header) {
+            Climbed::Done => home.count_dec_here(),
+            Climbed::Apart(h) => wake_once_here(h, home),
+            Climbed::Nursery(core) => wake_above(core, home),
         }
     }
+}
+
+/// As `wake`, in any case, of a task that is at home here.
+///
+/// # Safety
+/// As [`header::wake_local`].
+#[inline(never)]
+unsafe fn wake_once_here(header: *const Header, home: &Root) {
+    let _count = Escaped(home);
+    // SAFETY: by contract.
+    unsafe { header::wake_local(header) };
+}
+
+/// The rest of `wake`, from a nursery on, with the count on `home`.
+#[inline(never)]
+fn wake_above(core: &Core, home: &Root) {
+    // Also if somebody else's waker panics.
+    let _count = Escaped(home);
+    core.wake_parent();
 }
 
 /// The count of a waker on the root that is the context's, to be given back.
@@ -88,12 +131,24 @@ unsafe fn wake_by_ref(data: *const ()) {
 
 unsafe fn drop_waker(data: *const ()) {
     let header = data.cast::<Header>();
-    // SAFETY: the count that `clone` took keeps the slot mapped; root cells are never unmapped.
+    // SAFETY: the count that `clone` took keeps the slot mapped; the context's root is held.
     unsafe {
         if (*header).node.is_at_home_here() {
             drop(Escaped(&*context::root()));
-            return;
+        } else {
+            drop_elsewhere(header);
         }
+    }
+}
+
+/// As `drop_waker`, of a task that is not at home here.
+///
+/// # Safety
+/// As `drop_waker`.
+#[inline(never)]
+unsafe fn drop_elsewhere(header: *const Header) {
+    // SAFETY: by contract; root cells are never unmapped.
+    unsafe {
         let home = (*header).node.home();
         if home.counts_wakers() {
             home.escaped_dec();

@@ -10,7 +10,7 @@ use super::CoreSlot;
 use crate::sched::context;
 use crate::sched::node::{Node, SlotRef};
 use crate::sched::root::Root;
-use crate::task::header::{self, Header};
+use crate::task::header::{self, Climbed, Header};
 use crate::task::wake::{self, WakeRef};
 use std::ptr;
 use std::task::Context;
@@ -56,33 +56,34 @@ impl CoreSlot {
 
     /// The parent, if it is a task that is at home here, which is then to be queued.
     #[inline(always)]
-    pub(crate) fn parent_at_home(&self) -> Option<*const Header> {
+    pub(crate) fn parent_at_home(&self) -> Option<&Header> {
         self.parent_if(Node::is_at_home_here)
     }
 
     /// As [`CoreSlot::parent_at_home`], in `root`, which this thread holds for a moment.
     #[inline(always)]
-    pub(crate) fn parent_at_home_in(&self, root: &Root) -> Option<*const Header> {
+    pub(crate) fn parent_at_home_in(&self, root: &Root) -> Option<&Header> {
         self.parent_if(|node| node.is_at_home(root))
     }
 
     #[inline(always)]
-    fn parent_if(&self, is_at_home: impl FnOnce(&Node) -> bool) -> Option<*const Header> {
-        let task = self.parent_task.get();
+    fn parent_if(&self, is_at_home: impl FnOnce(&Node) -> bool) -> Option<&Header> {
         // SAFETY: `parent` keeps it mapped. Should another task live there by now that does not poll this nursery, it is woken for
         // nothing: then the nursery was moved away from its task, and is polled by whoever has it before it waits again.
-        let is_at_home = !task.is_null() && is_at_home(unsafe { &(*task).node });
-        is_at_home.then_some(task)
+        let task = unsafe { self.parent_task.get().as_ref()? };
+        is_at_home(&task.node).then_some(task)
     }
 
     /// Tells a parent that is no task, or not at home here. If it is one that this thread may queue, it comes back for that.
     #[cold]
-    pub(crate) fn tell_parent(&self) -> Option<*const Header> {
+    #[inline(never)]
+    pub(crate) fn tell_parent(&self) -> Option<&Header> {
         let parent = self.parent()?;
         if let WakeRef::Task(task) = &parent {
             // Its waker would find that out, too, but with a call for each level of a tree.
             if task.get().is_here() {
-                return Some(task.as_ptr().cast());
+                // SAFETY: a task's node heads its header; `parent` keeps it mapped.
+                return Some(unsafe { &*task.as_ptr().cast() });
             }
         }
         parent.wake();
@@ -104,9 +105,15 @@ impl CoreSlot {
     /// Has the parent poll the nursery, which is awake, all the way up.
     #[inline(never)]
     pub(crate) fn wake_parent(&self) {
-        if let Some(parent) = self.parent_at_home().or_else(|| self.tell_parent()) {
+        let mut core = self;
+        while let Some(parent) = core.parent_at_home().or_else(|| core.tell_parent()) {
             // SAFETY: returned only if this thread holds its owner.
-            unsafe { header::wake_local(parent) };
+            match unsafe { header::climb(parent) } {
+                Climbed::Done => return,
+                // SAFETY: as above.
+                Climbed::Apart(h) => return unsafe { header::wake_apart(h) },
+                Climbed::Nursery(above) => core = above,
+            }
         }
     }
 
