@@ -31,18 +31,23 @@ use std::task::{Context, Poll};
 /// nurseries without a checkpoint.
 const OVERDRAFT: i32 = 1 << 16;
 /// Batches that a nursery runs in one poll.
-const BATCHES: u32 = 32;
+const BATCHES: u32 = 256;
+/// The same under a virtual clock, which somebody may have moved, and where a turn is not as short as its polls are long.
+const VIRTUAL_BATCHES: u32 = 32;
 
 impl CoreSlot {
     /// Polls the tasks that are runnable now, then those that became so meanwhile: at most `BATCHES` times, so that
-    /// sibling nurseries and deadlines get their turn, and as long as the budget lasts. True: nothing is runnable now.
+    /// sibling nurseries get their turn, and as long as the budget lasts. True: nothing is runnable now.
     ///
     /// # Safety
     /// This thread holds the context's root, the owner; the nursery, whose errors are of type `E`, is being polled.
     #[inline(never)]
     pub(crate) unsafe fn run_batches<E: TaskError>(&self) -> bool {
         // SAFETY: by contract.
-        unsafe { self.run::<E>(BATCHES) }
+        unsafe {
+            let is_virtual = (*context::root()).is_virtual();
+            self.run::<E>(if is_virtual { VIRTUAL_BATCHES } else { BATCHES })
+        }
     }
 
     /// As [`CoreSlot::run_batches`], for the common case on the way down a tree, which is inlined: one task is runnable, with nothing
@@ -71,7 +76,7 @@ impl CoreSlot {
             return true;
         }
         // SAFETY: by contract.
-        root().budget.get() >= 0 && unsafe { self.run_batches::<E>() }
+        root().budget.get() > 0 && unsafe { self.run_batches::<E>() }
     }
 
     /// Does a nursery that was opened just now wait for the next turn? Entering one is no checkpoint, but must come to an end

@@ -10,13 +10,16 @@
 //! - A cell is recycled when it has ended and its count is zero: no slot of its memory is in use or referred to, no
 //!   node is owned by it.
 //!
-//! What it does when its host polls it is in [`turn`](self::turn), what it knows of its host in [`host`](self::host).
+//! What it does when its host polls it is in [`turn`](self::turn), for how long in [`pace`](self::pace), what it knows of its host in
+//! [`host`](self::host).
 
 mod host;
+mod pace;
 mod turn;
 
 pub(crate) use turn::Turn;
 
+use self::pace::Pace;
 use super::bell::Bell;
 use super::cells;
 use super::context::{self, Ambient, Frame};
@@ -40,11 +43,6 @@ use std::mem;
 use std::ptr;
 use std::sync::Arc;
 use std::task::Waker;
-
-/// Polls of tasks in one turn, before the host gets its thread back; this many after the first one.
-const BUDGET: i32 = 1023;
-/// Passes between two readings of a real clock.
-const PASSES_PER_CLOCK: u32 = 64;
 
 /// See the module.
 #[repr(C, align(64))]
@@ -97,6 +95,8 @@ pub(crate) struct Root {
     paused: RefCell<Vec<park::Hold>>,
     /// The clock is virtual.
     is_virtual: Cell<bool>,
+    /// How many polls a turn has.
+    pace: Pace,
     /// The host has said before that its budget is spent, so it is asked before each task.
     host_limits: Cell<bool>,
     /// It has said so in this turn.
@@ -156,7 +156,7 @@ impl Root {
             pool: Pool::new(),
             main: Cell::new(ptr::null()),
             main_woken: Cell::new(true),
-            budget: Cell::new(BUDGET),
+            budget: Cell::new(0),
             deliveries: Cell::new(0),
             timers: RefCell::new(Timers::new()),
             is_timed: Cell::new(false),
@@ -171,6 +171,7 @@ impl Root {
             idle: RefCell::new(Idle::new()),
             paused: RefCell::new(Vec::new()),
             is_virtual: Cell::new(false),
+            pace: Pace::new(),
             host_limits: Cell::new(false),
             host_refused: Cell::new(false),
             host: RefCell::new(None),
@@ -194,6 +195,7 @@ impl Root {
         let is_plain = settings.instrument.is_none() && settings.order == Order::Fifo;
         root.special.set(if is_plain { Special::No } else { Special::Yes });
         root.is_virtual.set(settings.clock.is_virtual());
+        root.pace.begin(settings.clock.is_virtual());
         root.counts_wakers.store(settings.clock.is_virtual(), Ordering::Relaxed);
         root.host_limits.set(false);
         root.next_id.set(next_task_ids());

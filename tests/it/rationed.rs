@@ -24,6 +24,8 @@ struct Rationed {
 const YES: usize = 10;
 /// More than a nursery does in its first turn, in which it is not limited yet.
 const STEPS: usize = 100;
+/// Polls of a first turn.
+const FIRST: usize = 64;
 
 impl Rationed {
     fn begun(&self) -> usize {
@@ -117,7 +119,7 @@ fn turns_begin_once_the_host_has_said_no_and_each_ends() {
         assert_eq!(host.begun() - before.0, usize::from(polls > 1), "poll {polls}");
     }
     // After the first turn one task goes on in any case, and as many more as the host allows.
-    let least = (5 * (STEPS - 32)) / (YES + 1);
+    let least = (5 * STEPS - FIRST) / (YES + 1);
     assert!((least..least + 10).contains(&polls), "{polls} polls, at least {least}");
 }
 

@@ -73,6 +73,7 @@ mod limiter;
 mod locals;
 mod lock;
 mod locklike;
+mod long_polls;
 mod mutex;
 mod net;
 mod net_cancel;
@@ -171,6 +172,7 @@ const TABLES: &[&[&[Case]]] = &[
     &[clock::CASES],
     &[quiescence::CASES],
     &[wakes::CASES],
+    &[long_polls::CASES],
     &[drop_everywhere::CASES],
     &[hand_over::CASES],
     &[instrument::CASES],

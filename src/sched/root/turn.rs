@@ -4,7 +4,7 @@
 //! due expire, the main task is polled once (a pass), which runs each nursery's batches. What a pass began is given its
 //! deadline after it, with one reading of the clock. A root where nothing can run is left to [`idle`].
 
-use super::{BUDGET, PASSES_PER_CLOCK, Root};
+use super::Root;
 use crate::inspect::Tree;
 use crate::sched::context::{self, Ambient, Frame};
 use crate::sched::gate::Hold;
@@ -66,15 +66,16 @@ impl Root {
         });
         let waker = wake::lend(main);
         let mut cx = Context::from_waker(&waker);
-        self.budget.set(BUDGET);
+        // After the first one.
+        self.budget.set(self.pace.polls() as i32 - 1);
         self.host_refused.set(false);
-        let mut passes = 0;
         if self.is_timed.get() {
             self.is_timed.set(self.timers.borrow().pending() > 0);
         }
         // Without a timer nobody asks. One that is made in this turn is resolved with a reading of its own, or has its alarm.
-        if self.is_virtual.get() || self.next_deadline().is_some() {
-            self.read_clock();
+        let mut began = None;
+        if self.is_virtual.get() || self.pace.is_busy() || self.next_deadline().is_some() {
+            began = Some(self.read_clock());
         }
         if moved {
             self.rehost();
@@ -95,7 +96,7 @@ impl Root {
                 if let Poll::Ready(value) = poll(&mut cx) {
                     break Turn::Ready(value);
                 }
-                passes += 1;
+                self.budget.set(self.budget.get() - 1);
                 if !self.paused.borrow().is_empty() {
                     let paused = mem::take(&mut *self.paused.borrow_mut());
                     drop(paused);
@@ -103,12 +104,13 @@ impl Root {
                 if self.is_timed.get() && self.timers.borrow().has_unresolved() {
                     let now = self.read_clock();
                     self.timers.borrow_mut().resolve(now);
-                } else if passes % PASSES_PER_CLOCK == 0 || self.is_virtual.get() {
+                } else if self.is_virtual.get() {
                     self.read_clock();
                 }
                 if self.main_woken.get() {
-                    let spent = self.budget.get() < 0 || passes > BUDGET.unsigned_abs();
-                    if spent || self.host_refused.get() || !self.ask_host() {
+                    // Asked in any case, to learn whether the host limits at all.
+                    let is_refused = self.host_refused.get() || !self.ask_host();
+                    if self.is_spent(began) || is_refused {
                         host.waker().wake_by_ref();
                         break Turn::Pending;
                     }
@@ -121,6 +123,7 @@ impl Root {
             match idle::wait(self, host) {
                 IdleOutcome::Again => continue,
                 IdleOutcome::Pending => {
+                    self.pace.rest();
                     if self.main_woken.get() {
                         // The backend's services wake while they are asked.
                         host.waker().wake_by_ref();
@@ -134,6 +137,16 @@ impl Root {
                 IdleOutcome::Deadlock => break Turn::Deadlock(crate::inspect::tree()),
             }
         }
+    }
+
+    /// Has the turn, which `began` then, used up its polls?
+    #[inline(always)]
+    fn is_spent(&self, began: Option<Instant>) -> bool {
+        let is_spent = self.budget.get() < 0;
+        if is_spent && !self.is_virtual.get() {
+            self.pace.spend(began.map(|began| self.read_clock().duration_since(began)));
+        }
+        is_spent
     }
 
     /// Cancels the scopes and wakes the sleepers whose time has come: all of them, before any task runs.
