@@ -27,6 +27,12 @@ const fn fits<F>() -> bool {
     size_of::<TaskCell<F>>() <= pool::MAX_SLOT && align_of::<F>() <= pool::ALIGN
 }
 
+/// Is it as small as a pointer, and has it an invalid value, as a pointer has? A block of code has none. (A guess that is wrong costs
+/// time.)
+const fn is_pointer_like<F>() -> bool {
+    size_of::<F>() <= size_of::<Pin<Box<dyn Future<Output = ()>>>>() && size_of::<Option<F>>() == size_of::<F>()
+}
+
 struct Child<F, E, const IS_CHILD: bool>(PhantomData<(F, E)>);
 
 impl<F: Future<Output = Result<(), E>>, E: TaskError, const IS_CHILD: bool> Child<F, E, IS_CHILD> {
@@ -36,9 +42,9 @@ impl<F: Future<Output = Result<(), E>>, E: TaskError, const IS_CHILD: bool> Chil
         if Self::JUMPS && std::mem::needs_drop::<F>() { vtable } else { vtable.dropping() }
     };
 
-    /// The poll is a jump to the future's own, which is behind a pointer, or as small as if it were: it returns the same. What
-    /// is left then is dropped by the nursery, unless there is nothing to drop.
-    const JUMPS: bool = size_of::<F>() <= size_of::<Pin<Box<dyn Future<Output = ()>>>>();
+    /// The poll is a jump to the future's own, which is behind a pointer: it returns the same. What is left then is dropped by
+    /// the nursery, unless there is nothing to drop.
+    const JUMPS: bool = is_pointer_like::<F>();
 
     #[inline(always)]
     unsafe fn fut(h: *const Header) -> *mut F {
@@ -139,5 +145,27 @@ where
         ptr::write(Child::<F, E, IS_CHILD>::fut(slot), ManuallyDrop::into_inner(fut));
         core.adopt_new(&*slot, &core.group, root);
         slot
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::future::{pending, ready};
+
+    fn is_pointer<F: Future>(_: &F) -> bool {
+        is_pointer_like::<F>()
+    }
+
+    #[test]
+    fn futures_behind_a_pointer_are_told_from_small_blocks() {
+        let small = async |index: usize| index;
+        assert!(is_pointer(&Box::pin(small(1))));
+        assert!(is_pointer(&(Box::pin(ready(1_usize)) as Pin<Box<dyn Future<Output = usize>>>)));
+        assert!(is_pointer(&std::pin::pin!(pending::<()>())));
+        assert!(is_pointer(&crate::nursery(async |_| Ok::<_, crate::Error>(()))));
+        assert!(!is_pointer(&small(1)));
+        assert!(!is_pointer(&async {}));
+        assert!(!is_pointer(&async { pending::<()>().await }));
     }
 }

@@ -1,4 +1,4 @@
-//! The contenders that hold parked and sleeping children, all with the same small future.
+//! The contenders that hold parked and sleeping children. A parked one is the same small future for all.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::workloads::uring::{Compio, Glommio, Monoio};
 use crate::{
     harness::{NATIVE, Side},
     workloads::{
-        hosts::{Arrivals, on_local_set, on_smol, on_tokio, on_trine, park, poll_once},
+        hosts::{Arrivals, on_local_set, on_smol, on_tokio, on_trine, park, park_for, poll_once},
         local::{Local, TokioLocal, arrived},
     },
 };
@@ -54,6 +54,7 @@ pub(super) static TABLE: &[(&str, &str, &[Holder])] = &[
             uring("glommio", local_idle::<Glommio>, Glommio::available),
         ],
     ),
+    ("cancellable", "child that waits for ever, in an operation that a cancellation ends", &[trine(trine_cancellable)]),
     (
         "sleeping",
         "child that sleeps for an hour",
@@ -75,20 +76,15 @@ pub(super) static TABLE: &[(&str, &str, &[Holder])] = &[
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// Holds `count` children of trine that do what `wait` says, and cancels them when they are measured.
+/// Holds `count` children of trine that are what `child` makes, and cancels them when they are measured.
 macro_rules! hold_on_trine {
-    ($count:ident, $wait:expr) => {
+    ($count:ident, $child:expr) => {
         on_trine(async move {
             let arrivals = Arrivals::default();
             trine::nursery(async |nursery| {
                 let gauge = Gauge::start();
                 for _ in 0..$count {
-                    let arrivals = arrivals.clone();
-                    nursery.start_soon(async move {
-                        arrivals.arrive();
-                        $wait.await?;
-                        Ok(())
-                    });
+                    nursery.start_soon($child(arrivals.clone()));
                 }
                 while !arrivals.complete($count) {
                     trine::checkpoint().await?;
@@ -103,11 +99,22 @@ macro_rules! hold_on_trine {
 }
 
 fn trine_idle(count: usize) -> Footprint {
-    hold_on_trine!(count, trine::sleep_forever())
+    hold_on_trine!(count, park_for)
+}
+
+fn trine_cancellable(count: usize) -> Footprint {
+    hold_on_trine!(count, |arrivals: Arrivals| async move {
+        arrivals.arrive();
+        trine::sleep_forever().await?;
+        Ok(())
+    })
 }
 
 fn trine_sleeping(count: usize) -> Footprint {
-    hold_on_trine!(count, trine::sleep(HOUR))
+    hold_on_trine!(count, |arrivals: Arrivals| async move {
+        arrivals.arrive();
+        Ok(trine::sleep(HOUR).await?)
+    })
 }
 
 fn unordered_idle(count: usize) -> Footprint {

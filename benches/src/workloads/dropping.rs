@@ -8,7 +8,7 @@ use tokio::task::{LocalSet, spawn_local, yield_now};
 
 use super::{
     floor, groups,
-    hosts::{Arrivals, on_trine, park, park_all, poll_once, tokio_runtime},
+    hosts::{Arrivals, on_trine, park, park_all, park_for, poll_once, tokio_runtime},
 };
 #[cfg(feature = "peers-uring")]
 use super::{
@@ -51,12 +51,7 @@ fn trine_drop(ops: usize) -> Measurement {
         let mut nursery: Pin<Box<dyn Future<Output = trine::Result<()>>>> =
             Box::pin(trine::nursery(async move |nursery| {
                 for _ in 0..ops {
-                    let arrivals = waiters.clone();
-                    nursery.start_soon(async move {
-                        arrivals.arrive();
-                        trine::sleep_forever().await?;
-                        Ok(())
-                    });
+                    nursery.start_soon(park_for(waiters.clone()));
                 }
                 Ok(())
             }));

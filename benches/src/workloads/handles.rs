@@ -11,7 +11,7 @@ use super::{
     floor, groups,
     hosts::{on_local_set, on_smol, on_tokio, on_trine},
     local::{self, TokioLocal},
-    spawn::{NO_GUARD, batches, child, join_set, unordered},
+    spawn::{NO_GUARD, batches, child, fallible, join_set, unordered},
     threads::{self, THREADS},
 };
 use crate::harness::{Contender, Goal, Measurement, Metric, Stopwatch, Workload};
@@ -77,7 +77,7 @@ fn trine_one(ops: usize) -> Measurement {
     on_trine(trine::nursery(async move |nursery| {
         let clock = Stopwatch::start();
         for index in 0..ops {
-            black_box(nursery.spawn(async move { Ok(child(index).await) }).await?);
+            black_box(nursery.spawn(fallible(index)).await?);
         }
         Ok(clock.stop(ops))
     }))
@@ -131,7 +131,7 @@ fn trine_handles(ops: usize, batch: usize) -> Measurement {
         let mut handles = Vec::with_capacity(batch);
         let clock = Stopwatch::start();
         for _ in 0..batches {
-            handles.extend((0..batch).map(|index| nursery.spawn(async move { Ok(child(index).await) })));
+            handles.extend((0..batch).map(|index| nursery.spawn(fallible(index))));
             for handle in handles.drain(..) {
                 black_box(handle.await?);
             }

@@ -97,7 +97,12 @@ impl Arrivals {
 }
 
 /// A waiter that reports its arrival and then waits for ever.
-pub(crate) async fn park(arrivals: Arrivals) {
+pub(crate) fn park(arrivals: Arrivals) -> impl Future<Output = ()> {
+    park_for(arrivals)
+}
+
+/// The same, whatever it is to return.
+pub(crate) async fn park_for<T>(arrivals: Arrivals) -> T {
     arrivals.arrive();
     pending().await
 }

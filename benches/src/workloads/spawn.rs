@@ -112,6 +112,17 @@ pub(super) async fn child(index: usize) -> usize {
     black_box(index)
 }
 
+/// The same in a nursery, where a child may fail.
+pub(super) async fn fallible(index: usize) -> trine::Result<usize> {
+    Ok(black_box(index))
+}
+
+/// The same without a value.
+async fn valueless(index: usize) -> trine::Result<()> {
+    black_box(index);
+    Ok(())
+}
+
 /// Whole batches in `ops`, at least one.
 pub(super) fn batches(ops: usize, batch: usize) -> usize {
     (ops / batch).max(1)
@@ -124,10 +135,7 @@ pub(crate) fn trine_start_soon(ops: usize, batch: usize) -> Measurement {
         for _ in 0..batches {
             trine::nursery(async move |nursery| {
                 for index in 0..batch {
-                    nursery.start_soon(async move {
-                        child(index).await;
-                        Ok(())
-                    });
+                    nursery.start_soon(valueless(index));
                 }
                 Ok(())
             })
