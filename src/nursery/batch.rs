@@ -76,7 +76,7 @@ impl CoreSlot {
             return true;
         }
         // SAFETY: by contract.
-        root().budget.get() > 0 && unsafe { self.run_batches::<E>() }
+        (root().budget.get() > 0 || root().goes_on()) && unsafe { self.run_batches::<E>() }
     }
 
     /// Does a nursery that was opened just now wait for the next turn? Entering one is no checkpoint, but must come to an end
@@ -148,7 +148,7 @@ impl CoreSlot {
             }
             let budget = root.budget.get() - 1;
             root.budget.set(budget);
-            if budget < 0 {
+            if budget < 0 && !root.goes_on() {
                 break;
             }
             if batch.tasks.is_over() {

@@ -49,8 +49,8 @@ use std::task::Waker;
 pub(crate) struct Root {
     // What every task writes, and looks at. The holder's, but for the count.
     count: Count,
-    /// Polls that are left to the turn after the next one; below zero it is spent, and only the first task of each nursery is
-    /// polled.
+    /// Polls that are left to the stretch of the turn after the next one; below zero it is spent, and if the turn has no other one, only
+    /// the first task of each nursery is polled.
     pub(crate) budget: Cell<i32>,
     /// Of the cell; not 0. Constant, and so anybody's.
     pub(crate) number: u32,

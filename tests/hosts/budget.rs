@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::coop;
@@ -267,6 +267,44 @@ fn entering_a_nursery_is_no_checkpoint_though_the_budget_is_spent() -> Result<()
         })
         .await?;
         assert_eq!(*seen.borrow(), ["body", "body of its body", "sibling", "child"]);
+        ok()
+    })
+}
+
+#[test]
+fn a_tree_that_spends_the_budget_first_learns_that_its_polls_are_long() -> Result<()> {
+    current_thread().block_on(async {
+        let (tx, mut rx) = mpsc::unbounded_channel();
+        (0..10_000).try_for_each(|i| tx.send(i))?;
+        let late = local_nursery(async |n| {
+            let late = n.spawn(async move {
+                // So that a turn has more of them than of the budget.
+                let mut long_step = async || {
+                    for _ in 0..COOP / 2 {
+                        rx.recv().await.expect("the sender is there");
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                    trine::checkpoint().await
+                };
+                for _ in 0..COOP / 2 {
+                    long_step().await?;
+                }
+                let (timeout, start) = (Duration::from_millis(4), Instant::now());
+                let mut late = 0;
+                trine::move_on_after(timeout, async {
+                    loop {
+                        late += usize::from(start.elapsed() >= timeout);
+                        long_step().await?;
+                    }
+                })
+                .await
+                .map(|left: Option<()>| assert_eq!(left, None))?;
+                Ok(late)
+            });
+            Ok(late.await?)
+        })
+        .await?;
+        assert!(late <= 2, "{late} steps were begun after the deadline");
         ok()
     })
 }

@@ -7,6 +7,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::thread;
+use std::time::{Duration, Instant};
 use trine::backend::Backend;
 use trine::nursery;
 use trine_backend::{Alarm, Driver, Handle, Job, Readiness, Source};
@@ -145,4 +147,40 @@ fn a_turn_that_unwinds_ends() {
     };
     assert_eq!(caught.downcast_ref(), Some(&"of a child"));
     assert!(host.begun() > 0);
+}
+
+#[test]
+fn a_tree_whose_host_ends_each_turn_learns_that_its_polls_are_long() {
+    let (_, backend) = rationed();
+    let late = &AtomicUsize::new(0);
+    let long_step = async || {
+        thread::sleep(Duration::from_millis(1));
+        trine::checkpoint().await
+    };
+    let mut tree = pin!(backend.host(nursery(async |n| {
+        n.start_soon(async {
+            for _ in 0..STEPS {
+                long_step().await?;
+            }
+            let (timeout, start) = (Duration::from_millis(4), Instant::now());
+            trine::move_on_after(timeout, async {
+                loop {
+                    late.fetch_add(usize::from(start.elapsed() >= timeout), Ordering::Relaxed);
+                    long_step().await?;
+                }
+            })
+            .await
+            .map(|left: Option<()>| assert_eq!(left, None))
+        });
+        Ok(())
+    })));
+    let wakes = CountWakes::new();
+    let result = loop {
+        if let Poll::Ready(result) = poll_once(tree.as_mut(), &wakes) {
+            break result;
+        }
+    };
+    result.unwrap();
+    let late = late.load(Ordering::Relaxed);
+    assert!(late <= 2, "{late} steps were begun after the deadline");
 }

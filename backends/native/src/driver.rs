@@ -19,8 +19,8 @@ use trine_backend::{Driver, Handle, wake_all};
 
 use crate::shared::{NativeHandle, Shared};
 
-/// How many polls of a busy future may go by until the loop looks at events. A poll of a root is long (it ends when its
-/// budget is spent), so a look at each fourth costs little and delays an event by little.
+/// How many polls of a busy future may go by until the loop looks at events. A root's takes a millisecond, or has a thousand polls of
+/// tasks: a look after each fourth costs little and delays an event by little.
 const LOOK_EVERY: u32 = 4;
 
 thread_local! {

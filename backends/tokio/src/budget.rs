@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::task::coop::{RestoreOnPending, has_budget_remaining, poll_proceed};
 
-/// Budgets of a turn beyond its first one: all together have as many operations as a turn has polls of tasks.
+/// Budgets of a turn beyond its first one: all together have as many operations as a turn has polls of tasks at most.
 const MORE: u32 = 7;
 
 thread_local! {

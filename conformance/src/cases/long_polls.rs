@@ -14,6 +14,7 @@ use trine::{Result, checkpoint, move_on_after, nursery};
 
 pub(super) const CASES: &[Case] = &[
     real_time!(deadline_passes_between_two_of_them, "turn.deadline", "trio test_run.py::test_timekeeping, design 2"),
+    real_time!(long_ones_after_short_ones_are_noticed, "turn.deadline", "design 2"),
     real_time!(thread_is_heard_between_two_of_them, "turn.thread", "design 2"),
     real_time!(data_is_read_between_two_of_them, "turn.data", "design 2"),
 ];
@@ -45,24 +46,45 @@ async fn steps_until(happened: &AtomicBool) -> Result<u32> {
     unreachable!("there are more steps than time")
 }
 
+/// Returns how many steps were begun after a deadline.
+async fn late_steps() -> Result<u32> {
+    let mut late = 0;
+    let (timeout, start) = (Duration::from_millis(8), Instant::now());
+    let left = move_on_after(timeout, async {
+        loop {
+            late += u32::from(start.elapsed() >= timeout);
+            long_step().await?;
+        }
+    });
+    let left: Option<()> = left.await?;
+    assert_eq!(left, None);
+    Ok(late)
+}
+
 async fn deadline_passes_between_two_of_them() -> Result<()> {
     nursery(async |n| {
-        let late = n.spawn(async {
+        n.start_soon(async {
             long_steps(LESSON).await?;
-            let mut late = 0;
-            let (timeout, start) = (Duration::from_millis(8), Instant::now());
-            let left = move_on_after(timeout, async {
-                loop {
-                    late += u32::from(start.elapsed() >= timeout);
-                    long_step().await?;
-                }
-            });
-            let left: Option<()> = left.await?;
-            assert_eq!(left, None);
-            Ok(late)
+            let late = late_steps().await?;
+            assert!(late <= 2, "{late} steps were begun after the deadline");
+            Ok(())
         });
-        let late = late.await?;
-        assert!(late <= 2, "{late} steps were begun after the deadline");
+        Ok(())
+    })
+    .await
+}
+
+/// What is busy with short polls reads no clock for a while, but not for a thousand long ones.
+async fn long_ones_after_short_ones_are_noticed() -> Result<()> {
+    nursery(async |n| {
+        n.start_soon(async {
+            for _ in 0..10_000 {
+                checkpoint().await?;
+            }
+            let late = late_steps().await?;
+            assert!(late <= 300, "{late} steps were begun after the deadline");
+            Ok(())
+        });
         Ok(())
     })
     .await

@@ -66,17 +66,14 @@ impl Root {
         });
         let waker = wake::lend(main);
         let mut cx = Context::from_waker(&waker);
-        // After the first one.
-        self.budget.set(self.pace.polls() as i32 - 1);
         self.host_refused.set(false);
         if self.is_timed.get() {
             self.is_timed.set(self.timers.borrow().pending() > 0);
         }
         // Without a timer nobody asks. One that is made in this turn is resolved with a reading of its own, or has its alarm.
-        let mut began = None;
-        if self.is_virtual.get() || self.pace.is_busy() || self.next_deadline().is_some() {
-            began = Some(self.read_clock());
-        }
+        let is_asked = self.is_virtual.get() || self.pace.is_busy() || self.next_deadline().is_some();
+        let began = is_asked.then(|| self.read_clock());
+        self.set_budget(self.pace.begin_turn(began));
         if moved {
             self.rehost();
         }
@@ -108,9 +105,7 @@ impl Root {
                     self.read_clock();
                 }
                 if self.main_woken.get() {
-                    // Asked in any case, to learn whether the host limits at all.
-                    let is_refused = self.host_refused.get() || !self.ask_host();
-                    if self.is_spent(began) || is_refused {
+                    if self.is_over() {
                         host.waker().wake_by_ref();
                         break Turn::Pending;
                     }
@@ -123,7 +118,7 @@ impl Root {
             match idle::wait(self, host) {
                 IdleOutcome::Again => continue,
                 IdleOutcome::Pending => {
-                    self.pace.rest();
+                    self.end_early(true);
                     if self.main_woken.get() {
                         // The backend's services wake while they are asked.
                         host.waker().wake_by_ref();
@@ -139,14 +134,49 @@ impl Root {
         }
     }
 
-    /// Has the turn, which `began` then, used up its polls?
+    /// Does the turn end, though there is more to run?
     #[inline(always)]
-    fn is_spent(&self, began: Option<Instant>) -> bool {
-        let is_spent = self.budget.get() < 0;
-        if is_spent && !self.is_virtual.get() {
-            self.pace.spend(began.map(|began| self.read_clock().duration_since(began)));
+    fn is_over(&self) -> bool {
+        if self.budget.get() < 0 && !self.goes_on() {
+            // To learn whether the host limits at all.
+            if !self.host_limits.get() {
+                self.ask_host();
+            }
+            return true;
         }
-        is_spent
+        let is_refused = self.host_refused.get() || !self.ask_host();
+        if is_refused {
+            self.end_early(false);
+        }
+        is_refused
+    }
+
+    /// The budget is spent. True: the turn goes on, with another one.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn goes_on(&self) -> bool {
+        if self.pace.is_over() || self.is_virtual.get() || self.host_refused.get() {
+            return false;
+        }
+        // One that has said no before is asked before each poll.
+        if !self.host_limits.get() && !self.ask_host() {
+            return false;
+        }
+        let polls = self.pace.next_stretch(self.read_clock());
+        polls.inspect(|polls| self.set_budget(*polls)).is_some()
+    }
+
+    fn set_budget(&self, polls: u32) {
+        // After the next one.
+        self.budget.set(polls as i32 - 1);
+    }
+
+    /// The turn ends before its budget is spent.
+    fn end_early(&self, rests: bool) {
+        if !self.is_virtual.get() {
+            let unused = u32::try_from(self.budget.get() + 1).unwrap_or(0);
+            self.pace.end_early(unused, rests, || self.read_clock());
+        }
     }
 
     /// Cancels the scopes and wakes the sleepers whose time has come: all of them, before any task runs.
