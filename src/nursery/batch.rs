@@ -148,8 +148,12 @@ impl CoreSlot {
             }
             let budget = root.budget.get() - 1;
             root.budget.set(budget);
-            if budget < 0 && !root.goes_on() {
-                break;
+            if budget < 0 {
+                // What is the host's does not run as the task, which may have ended.
+                by.frame().restore(a);
+                if !root.goes_on() {
+                    break;
+                }
             }
             if batch.tasks.is_over() {
                 if !self.has_ready() {
@@ -161,7 +165,7 @@ impl CoreSlot {
                 }
             }
             if HOW != PLAIN {
-                // What is the host's does not run as the task, which may have ended.
+                // As above.
                 by.frame().restore(a);
                 if !root.host_has_budget() {
                     break;

@@ -5,12 +5,12 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
 use trine::backend::Backend;
-use trine::nursery;
+use trine::{inspect, nursery};
 use trine_backend::{Alarm, Driver, Handle, Job, Readiness, Source};
 
 /// Says no before the first turn begins, and then to each question but so many in a turn. It has no services, so nothing
@@ -20,6 +20,8 @@ struct Rationed {
     left: AtomicUsize,
     begun: AtomicUsize,
     inside: AtomicUsize,
+    /// Asked in the name of a task called so.
+    asked_as_child: AtomicBool,
 }
 
 /// Questions of a turn that are answered with yes.
@@ -58,6 +60,9 @@ impl Handle for Rationed {
     }
 
     fn has_budget(&self) -> bool {
+        if inspect::current_task().is_some_and(|task| task.name.as_deref() == Some("child")) {
+            self.asked_as_child.store(true, Ordering::Relaxed);
+        }
         self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
     }
 
@@ -123,6 +128,26 @@ fn turns_begin_once_the_host_has_said_no_and_each_ends() {
     // After the first turn one task goes on in any case, and as many more as the host allows.
     let least = (5 * STEPS - FIRST) / (YES + 1);
     assert!((least..least + 10).contains(&polls), "{polls} polls, at least {least}");
+}
+
+#[test]
+fn the_host_is_not_asked_as_a_task() {
+    let (host, backend) = rationed();
+    let mut tree = pin!(backend.host(nursery(async |n| {
+        for _ in 0..5 {
+            n.task("child").start_soon(async {
+                for _ in 0..STEPS {
+                    trine::checkpoint().await?;
+                }
+                Ok(())
+            });
+        }
+        Ok(())
+    })));
+    let wakes = CountWakes::new();
+    while poll_once(tree.as_mut(), &wakes).is_pending() {}
+    assert!(host.begun() > 0, "it was asked, and said no");
+    assert!(!host.asked_as_child.load(Ordering::Relaxed));
 }
 
 #[test]
