@@ -388,7 +388,7 @@ pub(super) fn bulk(ops: usize, batch: usize) -> Measurement {
     for _ in 0..batches {
         for index in 0..batch {
             floor.spawn(async move {
-                black_box(index);
+                child(index).await;
             });
         }
         floor.run();
@@ -433,7 +433,9 @@ pub(super) fn drop_waiters(ops: usize) -> Measurement {
     let arrivals = Arrivals::default();
     for _ in 0..ops {
         let arrivals = arrivals.clone();
-        floor.spawn(park(arrivals));
+        floor.spawn(async move {
+            park(arrivals).await;
+        });
     }
     floor.run();
     assert!(arrivals.complete(ops), "all are parked");
