@@ -278,15 +278,15 @@ fn a_tree_that_spends_the_budget_first_learns_that_its_polls_are_long() -> Resul
         (0..10_000).try_for_each(|i| tx.send(i))?;
         let late = local_nursery(async |n| {
             let late = n.spawn(async move {
-                // So that a turn has more of them than of the budget.
+                // So many that a budget is spent, and the only child waits for the next turn, before a stretch of polls is used up.
                 let mut long_step = async || {
-                    for _ in 0..COOP / 2 {
+                    for _ in 0..COOP / 32 {
                         rx.recv().await.expect("the sender is there");
                     }
                     std::thread::sleep(Duration::from_millis(1));
                     trine::checkpoint().await
                 };
-                for _ in 0..COOP / 2 {
+                for _ in 0..COOP {
                     long_step().await?;
                 }
                 let timeout = Duration::from_millis(4);

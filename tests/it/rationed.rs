@@ -20,7 +20,7 @@ struct Rationed {
     left: AtomicUsize,
     begun: AtomicUsize,
     inside: AtomicUsize,
-    /// Asked in the name of a task called so.
+    /// It was asked in the frame of a task that is called "child".
     asked_as_child: AtomicBool,
 }
 

@@ -5,8 +5,11 @@
 //! is made of *stretches*, so many polls each, and the clock is read after one: the turn goes on if it has not taken [`AIM`] yet, and the
 //! next stretch has as many polls as take that long, as far as the last one tells.
 //!
-//! When a stretch began is known from the one before, or from a reading that the turn begins with if the last one had more than a
-//! [`FEW`] polls. So a root that is woken for a poll now and then reads no clock for all this.
+//! When a stretch began is known from the one before, or from a reading that the turn begins with if the last one had [`FEW`] polls or
+//! more. So a root that is woken for a poll now and then reads no clock for all this.
+//!
+//! Invariants, within a turn: what is `left` and all stretches so far, with this one, are [`MOST`]; a turn that is over has no more of
+//! them, though something may be left. From turn to turn, `polls` is at least 1.
 
 use crate::sched::sync::Cell;
 use crate::time::Instant;
@@ -20,7 +23,7 @@ const MOST: u32 = 1024;
 const LONGEST: u32 = 256;
 /// Polls in a stretch after an idle time, if no fewer have turned out to take long.
 const AT_FIRST: u32 = 64;
-/// Polls that are not worth a reading of the clock; those of a stretch after one of which it is not known how long it took.
+/// Fewer polls are not worth a reading of the clock. A stretch after one of which it is not known how long it took has no more.
 const FEW: u32 = 8;
 
 /// See the module. The holder's.
@@ -35,7 +38,7 @@ pub(super) struct Pace {
     since: Cell<Option<(Instant, Instant)>>,
     /// The turn has no more stretches.
     is_over: Cell<bool>,
-    /// The turn before had more than a few polls.
+    /// The turn before had [`FEW`] polls or more.
     is_busy: Cell<bool>,
 }
 
